@@ -1,0 +1,1 @@
+"""One simulated charge point, sans-IO: time and randomness are arguments."""

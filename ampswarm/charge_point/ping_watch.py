@@ -1,0 +1,89 @@
+"""The watch on the central system's PINGs, which finds connections that died without closing.
+
+Armed by the first PING of a connection, never before: a central system that sends none keeps all
+its charge points. J 5.3 leaves the PINGs, and their rhythm, to the central system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_TOLERANCE: Final = 1.5
+_MARGIN: Final = 5.0
+
+
+class WatchMode(StrEnum):
+    """What decides how long a charge point waits for the next PING."""
+
+    LEARN = "learn"
+    """The rhythm that the central system itself has shown."""
+    FIXED = "fixed"
+    """A fixed number of seconds, whatever the central system's rhythm is."""
+    OFF = "off"
+    """Nothing: the connection is never dropped for want of PINGs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingWatchRule:
+    """How a missing PING is recognised; one for a whole fleet.
+
+    Args:
+        mode: learn the rhythm, keep to a fixed time, or do not watch.
+        timeout: seconds. In fixed mode, the time after which the next PING is missing. In learning
+            mode, the shortest such time: what was learned only makes it longer.
+    """
+
+    mode: WatchMode = WatchMode.LEARN
+    timeout: float = 31.0
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise ValueError(f"the ping watch's timeout must be above 0 s, not {self.timeout:g}")
+
+
+class PingWatch:
+    """What one charge point knows of its central system's PINGs.
+
+    In learning mode the limit is one and a half times the usual gap between two PINGs and 5 s
+    more, counted from whatever was heard last: a central system that pings only idle connections
+    is silent for longer when there is traffic. Before two PINGs have shown a rhythm there is
+    no limit. The rhythm is kept across connections.
+    """
+
+    __slots__ = ("_gap", "_heard", "_last_ping", "_rule")
+
+    def __init__(self, rule: PingWatchRule) -> None:
+        self._rule = rule
+        self._gap = 0.0
+        self._heard = 0.0
+        self._last_ping: float | None = None
+
+    def opened(self) -> None:
+        """A new connection: not armed before its first PING."""
+        self._last_ping = None
+
+    def ping(self, now: float) -> None:
+        """A PING came in at `now`, in seconds."""
+        if self._last_ping is not None:
+            gap = now - self._last_ping
+            # At once up, by halves down: one late PING is forgotten, a slower rhythm is not fought.
+            self._gap = max(gap, (self._gap + gap) / 2)
+        self._last_ping = self._heard = now
+
+    def heard(self, now: float) -> None:
+        """Something other than a PING came in at `now`, in seconds."""
+        self._heard = now
+
+    @property
+    def deadline(self) -> float | None:
+        """When the connection counts as dead; `None` while it cannot."""
+        rule = self._rule
+        if rule.mode is WatchMode.OFF or self._last_ping is None:
+            return None
+        if rule.mode is WatchMode.FIXED:
+            return self._last_ping + rule.timeout
+        if not self._gap:
+            return None
+        return self._heard + max(rule.timeout, _TOLERANCE * self._gap + _MARGIN)

@@ -1,0 +1,8 @@
+"""Locust's side of Ampswarm: what a locustfile imports.
+
+Importing it imports Locust, which monkey-patches the process.
+"""
+
+from ampswarm.load.user import ChargePointUser
+
+__all__ = ["ChargePointUser"]

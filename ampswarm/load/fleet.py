@@ -1,0 +1,241 @@
+"""What the charge points of one process share, and what ties them to Locust's life cycle."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import sys
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import locust.argument_parser
+from locust import events
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.measurements import Measurements
+from ampswarm.load.options import (
+    DEFAULT_SPAWN_RATE,
+    InvalidOption,
+    Settings,
+    add_options,
+    central_system_url,
+    check_form,
+)
+from ampswarm.load.transport import Connector, Resolver
+from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
+from ampswarm.ocppj.session import UniqueIds
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+    from ampswarm.charge_point.station import ChargePoint
+
+logger: Final = logging.getLogger("ampswarm")
+
+AT_STOP: Final = "ampswarm_fleet_at_stop"
+_GOLDEN_RATIO: Final = 0.6180339887498949
+_EXIT_NOT_ONLINE: Final = 1
+
+
+class Fleet:
+    """The charge points of this process: their settings, identities, connector, and statistics.
+
+    Args:
+        environment: Locust's.
+        pool: where identities' numbers come from.
+    """
+
+    def __init__(self, environment: Environment, pool: IdentityPool) -> None:
+        self.environment = environment
+        self.pool = pool
+        self.measurements = Measurements(environment.events.request)
+        self.unique_ids = UniqueIds(secrets.token_hex(8))
+        self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
+        self.lifecycle = LifecycleLog(None)
+        self.charge_points: set[ChargePoint] = set()
+        self._resolver = Resolver()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._connector: Connector | None = None
+        self._settings: Settings | None = None
+        self._spawned = 0
+
+    @property
+    def settings(self) -> Settings:
+        """What the options of this run come to."""
+        if self._settings is None:
+            assert self.environment.parsed_options is not None
+            self._settings = Settings.from_options(self.environment.parsed_options)
+            self.lifecycle = LifecycleLog(_log if self._settings.log_lifecycle else None)
+        return self._settings
+
+    def configure(self) -> None:
+        """A test starts: take the options as they are now, the web UI may have changed them."""
+        self._settings = None
+        self._connector = None
+        self._endpoints.clear()
+
+    def endpoint(self, url: str | None) -> Endpoint:
+        """Return the endpoint that a user class's `host` names.
+
+        Raises:
+            InvalidEndpoint: it is not the URL of an OCPP-J endpoint.
+        """
+        if url not in self._endpoints:
+            self._endpoints[url or ""] = parse_endpoint(url or "")
+        return self._endpoints[url or ""]
+
+    def connector(self, endpoint: Endpoint) -> Connector:
+        """Return how to connect to `endpoint`.
+
+        Raises:
+            InvalidOption: the CA file cannot be used.
+        """
+        if self._connector is None or (endpoint.is_secure and self._connector.tls is None):
+            settings = self.settings
+            tls = settings.tls_context() if endpoint.is_secure else None
+            self._connector = Connector(self._resolver, tls, settings.handshake_timeout)
+        return self._connector
+
+    def start_delay(self) -> float:
+        """Return how long the next charge point waits before power-on, in seconds below 1.
+
+        Locust spawns all charge points of a second in its first instant. The multiples of the golden
+        ratio spread any number of them evenly over it.
+        """
+        self._spawned += 1
+        return self._spawned * _GOLDEN_RATIO % 1.0
+
+    def online(self) -> tuple[int, int]:
+        """Return how many charge points are online, and how many there are."""
+        return sum(each.is_online for each in self.charge_points), len(self.charge_points)
+
+
+def fleet_of(environment: Environment) -> Fleet:
+    """Return the fleet of this process."""
+    fleet: Fleet = environment.ampswarm  # type: ignore[attr-defined]
+    return fleet
+
+
+def _log(fields: dict[str, object]) -> None:
+    event = fields.pop("event")
+    logger.info("%s %s", event, " ".join(f"{name}={value!r}" for name, value in fields.items()))
+
+
+def _exit(message: str) -> None:
+    """End the process for a mistake of the user: one line, status 2."""
+    sys.stderr.write(f"locust: error: {message}\n")
+    sys.exit(2)
+
+
+def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN401
+    add_options(parser)
+
+
+def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) -> None:  # noqa: ANN401
+    # A worker works through a spawn message in the loop that its charge points live in, and Locust
+    # makes its parser anew for each of 60 options then: 66 ms during which nobody is served.
+    locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
+    _apply_defaults(environment)
+    match runner:
+        case MasterRunner():
+            pool: IdentityPool = LocalPool()
+            Lessor(runner)
+        case WorkerRunner():
+            pool = LeasedPool(runner)
+        case _:
+            pool = LocalPool()
+    fleet = Fleet(environment, pool)
+    environment.ampswarm = fleet  # type: ignore[attr-defined]
+    _check(environment, fleet)
+    verdict = OnlineVerdict(environment, fleet, runner)
+    environment.events.test_start.add_listener(lambda **_: fleet.configure())
+    environment.events.test_stopping.add_listener(lambda **_: verdict.note())
+    environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
+    environment.events.quitting.add_listener(lambda **_: verdict.decide())
+    environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
+    environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
+    if web_ui is not None:
+        _guard_form(web_ui)
+
+
+def _apply_defaults(environment: Environment) -> None:
+    options = environment.parsed_options
+    assert options is not None
+    if options.num_users is None:
+        options.num_users = options.concurrency_level
+    if options.spawn_rate is None:
+        options.spawn_rate = DEFAULT_SPAWN_RATE
+    if environment.host is None and not any(each.host for each in environment.user_classes):
+        environment.host = options.host = central_system_url(options)
+
+
+def _check(environment: Environment, fleet: Fleet) -> None:
+    """Find what is wrong with the options before the first connection."""
+    hosts = {environment.host} if environment.host else {each.host for each in environment.user_classes}
+    try:
+        for host in hosts:
+            fleet.connector(fleet.endpoint(host))
+        _ = fleet.settings
+    except InvalidEndpoint as error:
+        _exit(f"--host: {error}")
+    except InvalidOption as error:
+        _exit(f"{error}")
+
+
+def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
+    from flask import Response, jsonify, request  # noqa: PLC0415  only a master or a single process has it
+
+    @web_ui.app.before_request  # type: ignore[untyped-decorator]
+    def check_swarm_form() -> Response | None:
+        if request.method != "POST" or not request.path.endswith("/swarm"):
+            return None
+        wrong = check_form(request.form.to_dict())
+        if wrong is None:
+            return None
+        return jsonify({"success": False, "message": wrong, "host": web_ui.environment.host})
+
+
+class OnlineVerdict:
+    """How many charge points were online when the test ended, over all workers."""
+
+    def __init__(self, environment: Environment, fleet: Fleet, runner: Any) -> None:  # noqa: ANN401
+        self._environment = environment
+        self._fleet = fleet
+        self._runner = runner
+        self._counts: dict[str, tuple[int, int]] = {}
+        if isinstance(runner, MasterRunner):
+            runner.register_message(AT_STOP, self._on_at_stop)
+
+    def note(self) -> None:
+        """The test stops now: count before the charge points go."""
+        if isinstance(self._runner, MasterRunner):
+            self._counts = {}
+            return
+        online, total = self._fleet.online()
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(AT_STOP, {"online": online, "total": total})
+        elif isinstance(self._runner, LocalRunner):
+            self._counts = {"": (online, total)}
+
+    def decide(self) -> None:
+        """Locust quits: say what was counted, and fail the run if that was asked for."""
+        if isinstance(self._runner, WorkerRunner) or not self._counts:
+            return
+        online = sum(count for count, _ in self._counts.values())
+        total = sum(count for _, count in self._counts.values())
+        logger.info("%d of %d charge points were online when the test ended", online, total)
+        options = self._environment.parsed_options
+        if options is not None and options.require_online and (online < total or total == 0):
+            logger.error("not every charge point was online when the test ended")
+            self._environment.process_exit_code = _EXIT_NOT_ONLINE
+
+    def _on_at_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        self._counts[msg.node_id] = msg.data["online"], msg.data["total"]
+
+
+events.init_command_line_parser.add_listener(_on_init_command_line_parser)
+events.init.add_listener(_on_init)

@@ -1,0 +1,73 @@
+"""Everything that is reported to Locust's statistics.
+
+| type | name | response time |
+|---|---|---|
+| WS | connect | TCP, TLS and upgrade together |
+| OCPP | the action | wire time: from sending the Call to its answer |
+| FLOW | online | from power-on, or from the loss of the connection, to being at work again |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ampswarm.charge_point.station import Online
+from ampswarm.ocppj.session import Answered, Failed, Failure
+
+if TYPE_CHECKING:
+    from locust.event import EventHook
+
+    from ampswarm.charge_point.station import StationEvent
+
+_CONTEXT: Final[dict[str, object]] = {}
+
+
+class CallFailed(Exception):  # noqa: N818  read in Locust's table: CallFailed('CallError InternalError')
+    """A Call without a usable answer; the text is the same for every charge point."""
+
+
+class Measurements:
+    """Turns what charge points observe into Locust's `request` events.
+
+    Locust groups failures by their text, so none here holds an identity, a number or a time.
+
+    Args:
+        request: Locust's event.
+    """
+
+    def __init__(self, request: EventHook) -> None:
+        self._request = request
+
+    def connected(self, seconds: float) -> None:
+        """A connection was opened, `seconds` after it was begun."""
+        self._fire("WS", "connect", seconds, None)
+
+    def not_connected(self, seconds: float, error: Exception) -> None:
+        """An attempt to connect failed."""
+        self._fire("WS", "connect", seconds, error)
+
+    def observe(self, event: StationEvent) -> None:
+        """Report what a charge point observed, if it is something that is measured."""
+        match event:
+            case Answered(action=action, sent=sent, ended=ended):
+                self._fire("OCPP", action, ended - sent, None)
+            case Online(since=since, now=now):
+                self._fire("FLOW", "online", now - since, None)
+            case Failed(action=action, sent=sent, ended=ended):
+                self._fire("OCPP", action, ended - sent, CallFailed(_words(event)))
+
+    def _fire(self, kind: str, name: str, seconds: float, exception: Exception | None) -> None:
+        self._request.fire(
+            request_type=kind,
+            name=name,
+            response_time=seconds * 1000,
+            response_length=0,
+            exception=exception,
+            context=_CONTEXT,
+        )
+
+
+def _words(failed: Failed) -> str:
+    if failed.failure is Failure.CALL_ERROR:
+        return f"CallError {failed.detail}"
+    return f"{failed.failure}: {failed.detail}" if failed.detail else failed.failure.value

@@ -1,0 +1,227 @@
+"""Ampswarm's options: on Locust's command line, in its environment, files and web UI.
+
+The master's values hold for the whole run: Locust sends them to the workers with the first spawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from ampswarm.charge_point.backoff import Backoff, Growth
+from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
+from ampswarm.charge_point.template import Template
+from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
+from ampswarm.option_types import boolean, integer, name_variable, one_of, seconds
+
+if TYPE_CHECKING:
+    from locust.argument_parser import LocustArgumentParser
+
+DEFAULT_SPAWN_RATE: Final = 100.0
+"""Charge points per second where neither flag, environment nor file says otherwise."""
+
+_DAY: Final = 24 * 60 * 60.0
+
+
+class InvalidOption(ValueError):  # noqa: N818
+    """Options that are each well-formed, and cannot be used together or here; one clear line."""
+
+
+def identity_format(text: str) -> str:
+    """Return a format that gives every number an identity of its own.
+
+    Raises:
+        argparse.ArgumentTypeError: it does not.
+    """
+    try:
+        first, second = text.format(1), text.format(2)
+        encode_identity(first)
+        encode_identity(text.format(10**9))
+    except (ValueError, IndexError, KeyError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a format of identities: {error}") from None
+    if first == second:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} gives all charge points the same identity: it needs a place for the number, "
+            "as in CP{:06d}"
+        )
+    return text
+
+
+def _host_name(text: str) -> str:
+    try:
+        host = parse_endpoint(f"ws://[{text}]" if ":" in text else f"ws://{text}").host
+    except InvalidEndpoint:
+        host = ""
+    if host != text.lower():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    flag: str
+    variable: str
+    default: object
+    parse: Callable[[str], object]
+    help: str
+    in_web_ui: bool = True
+
+    @property
+    def dest(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+OPTIONS: Final = (
+    _Option("--cs-protocol", "CS_PROTOCOL", "ws", one_of("ws", "wss"),
+            "Protocol of the central system, where --host is not given: ws or wss", in_web_ui=False),
+    _Option("--cs-host", "CS_HOST", "localhost", _host_name,
+            "Host of the central system, where --host is not given", in_web_ui=False),
+    _Option("--cs-port", "CS_PORT", 8080, integer(1, 65535, "a port"),
+            "Port of the central system, where --host is not given", in_web_ui=False),
+    _Option("--concurrency-level", "CONCURRENCY_LEVEL", 1,
+            integer(1, 100_000_000, "a number of charge points"),
+            "Number of charge points, where -u is not given", in_web_ui=False),
+    _Option("--log-payload", "LOG_PAYLOAD", default=False, parse=boolean, help=
+            "Log each message: true or false"),
+    _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
+            "Log connections and boots, thinned out when there are many: true or false"),
+    _Option("--identity-format", "AMPSWARM_IDENTITY_FORMAT", "CP{:06d}", identity_format,
+            "Python format that makes the identity of charge point 1, 2, 3 …"),
+    _Option("--connectors", "AMPSWARM_CONNECTORS", 1, integer(1, 100, "a number of connectors"),
+            "Connectors of each charge point"),
+    _Option("--handshake-timeout", "AMPSWARM_HANDSHAKE_TIMEOUT", 120.0, seconds(0.1, 3600),
+            "Seconds to wait for TCP, TLS and upgrade together"),
+    _Option("--call-timeout", "AMPSWARM_CALL_TIMEOUT", 30.0, seconds(0.1, 3600),
+            "Seconds after which a Call without an answer has failed"),
+    _Option("--reconnect", "AMPSWARM_RECONNECT", "exponential", one_of(*Growth),
+            "Reconnect delays: exponential (full jitter from shortest to longest) or fixed (the longest)"),
+    _Option("--reconnect-min", "AMPSWARM_RECONNECT_MIN", 1.0, seconds(0.001, _DAY),
+            "Shortest reconnect delay in seconds"),
+    _Option("--reconnect-max", "AMPSWARM_RECONNECT_MAX", 90.0, seconds(0.001, _DAY),
+            "Longest reconnect delay in seconds"),
+    _Option("--ping-watch", "AMPSWARM_PING_WATCH", "learn", one_of(*WatchMode),
+            "Drop connections without PINGs, once one has come: learn (the rhythm), fixed or off"),
+    _Option("--ping-watch-timeout", "AMPSWARM_PING_WATCH_TIMEOUT", 31.0, seconds(0.1, _DAY),
+            "Seconds without a PING that end a connection (fixed), or the least of them (learn)"),
+    _Option("--tls-ca-file", "AMPSWARM_TLS_CA_FILE", "", str,
+            "PEM file of the CA behind the central system's certificate; the system's CAs if not given",
+            in_web_ui=False),
+    _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
+            "Check the central system's certificate: true or false", in_web_ui=False),
+    _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
+            "Exit with status 1 unless every charge point is online when the test ends: true or false",
+            in_web_ui=False),
+)  # fmt: skip
+"""Every option of Ampswarm, with its environment variable and default."""
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Add Ampswarm's options to Locust's parser."""
+    parser.error = partial(_error, parser)  # type: ignore[method-assign]
+    for option in OPTIONS:
+        more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
+        # In an argument group, Locust loses the flags that the web UI looks at: none here.
+        parser.add_argument(
+            option.flag,
+            env_var=option.variable,
+            default=option.default,
+            type=option.parse,
+            metavar=option.dest.rsplit("_", 1)[-1].upper(),
+            help=option.help,
+            include_in_web_ui=option.in_web_ui,
+            **more,
+        )
+
+
+def _error(parser: LocustArgumentParser, message: str) -> NoReturn:
+    sys.stderr.write(f"{parser.prog}: error: {name_variable(parser, message)}\n")
+    sys.exit(2)
+
+
+def check_form(form: dict[str, str]) -> str | None:
+    """Return what is wrong with the values that the web UI's form sends, or `None`."""
+    try:
+        for option in OPTIONS:
+            if option.dest in form:
+                option.parse(form[option.dest])
+        if form.get("host"):
+            parse_endpoint(form["host"])
+        numbers = {name: float(form[name]) for name in ("reconnect_min", "reconnect_max") if name in form}
+        if len(numbers) == 2:
+            Backoff(Growth.EXPONENTIAL, numbers["reconnect_min"], numbers["reconnect_max"])
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        return f"{error}"
+    return None
+
+
+def central_system_url(options: argparse.Namespace) -> str:
+    """Return the endpoint that CS_PROTOCOL, CS_HOST and CS_PORT name together."""
+    host = f"[{options.cs_host}]" if ":" in options.cs_host else options.cs_host
+    return f"{options.cs_protocol}://{host}:{options.cs_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the options come to, for all charge points of a process."""
+
+    template: Template
+    identity_format: str
+    handshake_timeout: float
+    """Seconds."""
+    log_payload: bool
+    log_lifecycle: bool
+    tls_ca_file: str
+    tls_verify: bool
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Settings:
+        """Return the settings.
+
+        Raises:
+            InvalidOption: two options contradict each other.
+        """
+        try:
+            backoff = Backoff(Growth(options.reconnect), options.reconnect_min, options.reconnect_max)
+            watch = PingWatchRule(WatchMode(options.ping_watch), options.ping_watch_timeout)
+        except ValueError as error:
+            raise InvalidOption(f"--reconnect-min and --reconnect-max: {error}") from None
+        return cls(
+            template=Template(
+                connectors=options.connectors,
+                call_timeout=options.call_timeout,
+                backoff=backoff,
+                ping_watch=watch,
+            ),
+            identity_format=options.identity_format,
+            handshake_timeout=options.handshake_timeout,
+            log_payload=options.log_payload,
+            log_lifecycle=options.log_lifecycle,
+            tls_ca_file=options.tls_ca_file,
+            tls_verify=options.tls_verify,
+        )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the one TLS context of all charge points of a process.
+
+        Raises:
+            InvalidOption: the CA file cannot be used.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if not self.tls_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self.tls_ca_file:
+            try:
+                context.load_verify_locations(self.tls_ca_file)
+            except ssl.SSLError:
+                raise InvalidOption(f"--tls-ca-file {self.tls_ca_file}: no PEM certificate in it") from None
+            except OSError as error:
+                raise InvalidOption(f"--tls-ca-file {self.tls_ca_file}: {error.strerror}") from None
+        else:
+            context.load_default_certs()
+        return context

@@ -1,0 +1,490 @@
+"""One charge point's WebSocket: websocket-client over a socket that reads in large pieces.
+
+websocket-client reads an opening handshake one byte at a time, 236 system calls for one connect, and
+every frame in two or three. It takes a socket of ours through its public `socket=` option, so the
+socket here buffers, keeps a deadline over a whole handshake, and waits in gevent's loop. It is a plain
+non-blocking socket with one watcher: gevent's own socket, with two, costs a kilobyte more each.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import websocket
+from gevent import Timeout, get_hub, monkey
+from gevent.lock import RLock
+from websocket import ABNF
+
+from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Under Locust, `socket.socket` is gevent's. This is the one underneath.
+_socket_type: Final[type[socket.socket]] = monkey.get_original("socket", "socket")
+
+_READABLE: Final = 1
+_WRITABLE: Final = 2
+_READ_SIZE: Final = 16 * 1024
+_MAX_HANDSHAKE: Final = 1024 * 1024
+"""Bytes of a response to an upgrade request; whatever sends more is no central system."""
+_STALL_TIMEOUT: Final = 30.0
+"""Seconds for the rest of a frame to come, or to go out, before the connection counts as lost."""
+_RESOLVED_FOR: Final = 30.0
+"""Seconds for which a name's addresses are kept. As long as a rolling deployment takes to notice."""
+_NEVER: Final = float("inf")
+_MAX_RETRY_AFTER: Final = 24 * 60 * 60.0
+
+Address = tuple[socket.AddressFamily, Any]
+
+
+class ConnectFailed(Exception):  # noqa: N818  read in Locust's table: ConnectFailed('HTTP 503 …')
+    """An attempt to connect that failed.
+
+    Args:
+        reason: the class of failure. The same text for every charge point that fails in this way:
+            Locust keeps one entry for each text.
+        retry_after: seconds that the central system asked to wait; 0 when it did not.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class ConnectionLost(Exception):  # noqa: N818
+    """The connection has ended; the text says how, the same for every charge point."""
+
+
+class Ping(Enum):
+    """What `Connection.receive` returns for a PING."""
+
+    PING = "PING"
+
+
+class Resolver:
+    """Addresses of host names, asked for once for all charge points of a worker."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        self._turn = 0
+
+    def addresses(self, host: str, port: int) -> list[Address]:
+        """Return where to connect to, in the order in which to try.
+
+        The order takes turns over the addresses of the family that the system prefers, so that the
+        charge points spread over all of them.
+
+        Raises:
+            OSError: the name cannot be resolved.
+        """
+        with self._lock:  # a whole fleet asks at once, and one question is enough
+            expires, addresses = self._known.get((host, port), (0.0, []))
+            now = time.monotonic()
+            if now >= expires:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = [(family, address) for family, _, _, _, address in found]
+                self._known[host, port] = now + _RESOLVED_FOR, addresses
+        preferred = [each for each in addresses if each[0] == addresses[0][0]]
+        self._turn = (self._turn + 1) % len(preferred)
+        others = [each for each in addresses if each[0] != addresses[0][0]]
+        return preferred[self._turn :] + preferred[: self._turn] + others
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How charge points connect; one for a whole fleet.
+
+    Args:
+        resolver: where addresses come from.
+        tls: the TLS context that all of them share; `None` for ws.
+        handshake_timeout: seconds for TCP, TLS and upgrade together.
+    """
+
+    resolver: Resolver
+    tls: ssl.SSLContext | None
+    handshake_timeout: float
+
+    def connect(self, endpoint: Endpoint, identity: str) -> Connection:
+        """Return a connection that is open, with `ocpp1.6` agreed on.
+
+        Raises:
+            ConnectFailed: with the class of what went wrong.
+        """
+        deadline = time.monotonic() + self.handshake_timeout
+        try:
+            link = self._connect_tcp(endpoint, deadline)
+            try:
+                if endpoint.is_secure:
+                    assert self.tls is not None
+                    link.start_tls(self.tls, endpoint.host)
+                return Connection(_upgrade(link, endpoint.connection_url(identity)), link)
+            except BaseException:
+                link.close()
+                raise
+        except ConnectFailed:
+            raise
+        except TimeoutError:
+            # Also what websocket-client makes of it: WebSocketTimeoutException is none of these.
+            raise self._too_late() from None
+        except websocket.WebSocketTimeoutException:
+            raise self._too_late() from None
+        except websocket.WebSocketBadStatusException as error:
+            raise _refused(error.status_code, error.resp_headers or {}) from None
+        except websocket.WebSocketConnectionClosedException:
+            raise ConnectFailed("closed during the opening handshake") from None
+        except websocket.WebSocketException as error:
+            raise ConnectFailed(f"no WebSocket handshake: {_first_words(error)}") from None
+        except (OSError, ValueError) as error:
+            raise ConnectFailed(describe(error)) from None
+
+    def _too_late(self) -> ConnectFailed:
+        return ConnectFailed(f"no opening handshake within {self.handshake_timeout:g} s")
+
+    def _connect_tcp(self, endpoint: Endpoint, deadline: float) -> BufferedSocket:
+        failure: OSError | None = None
+        for family, address in self.resolver.addresses(endpoint.host, endpoint.port):
+            link = BufferedSocket(family, deadline)
+            try:
+                link.connect(address)
+            except TimeoutError:
+                link.close()
+                raise
+            except OSError as error:
+                link.close()
+                failure = failure or error
+            except BaseException:
+                link.close()
+                raise
+            else:
+                return link
+        raise failure or OSError(errno.EADDRNOTAVAIL, "no address")
+
+
+class BufferedSocket:
+    """What websocket-client takes for a socket.
+
+    Every operation waits in gevent's loop until `deadline`, then raises `TimeoutError`.
+    """
+
+    __slots__ = ("_buffer", "_closed", "_readable", "_received", "_sock", "_tls", "deadline", "is_broken")
+
+    def __init__(self, family: socket.AddressFamily, deadline: float) -> None:
+        sock = _socket_type(family, socket.SOCK_STREAM)
+        sock.setblocking(False)  # noqa: FBT003
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
+        self._tls: Any = None
+        self._readable = get_hub().loop.io(sock.fileno(), _READABLE)
+        self._buffer = b""
+        # Bytes received in the opening handshake; -1 once it is over.
+        self._received = 0
+        self._closed = False  # websocket-client looks at it, and leaks the socket without
+        self.deadline = deadline
+        """When operations give up, in seconds of the monotonic clock."""
+        self.is_broken = False
+        """Whether a frame went out in part: nothing can be sent any more."""
+
+    # -- what websocket-client calls ----------------------------------------------------------
+
+    def recv(self, size: int) -> bytes:
+        """Return up to `size` bytes; none when the peer has closed."""
+        if not self._buffer:
+            self._buffer = self._receive_some()
+        buffer = self._buffer
+        if size == 1 and self._received >= 0:
+            # The handshake is read byte by byte until one of them is a line feed. What comes
+            # before the line feed is returned in one piece, which saves 200 calls a connect.
+            end = buffer.find(b"\n")
+            size = max(1, len(buffer) if end < 0 else end)
+        if len(buffer) <= size:
+            self._buffer = b""
+            return buffer
+        self._buffer = buffer[size:]
+        return buffer[:size]
+
+    def send(self, data: bytes) -> int:
+        """Send all of `data`."""
+        view = data
+        try:
+            while view:
+                sent = self._send_some(view)
+                view = view[sent:]
+        except BaseException:
+            self.is_broken = len(view) < len(data) or self._tls is not None
+            raise
+        return len(data)
+
+    def gettimeout(self) -> float:
+        """Return 0, at which websocket-client leaves all waiting to the socket."""
+        return 0.0
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Do nothing: `deadline` decides."""
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._sock.fileno()
+
+    def shutdown(self, how: int) -> None:
+        """Do nothing: `close` follows."""
+
+    def close(self) -> None:
+        """Close the socket, and stop watching it first."""
+        if not self._closed:
+            self._closed = True
+            self._readable.close()
+            self._tls = None
+            self._sock.close()
+
+    # -- what the charge point calls ----------------------------------------------------------
+
+    def connect(self, address: Any) -> None:  # noqa: ANN401  an address of any family
+        """Connect to `address`.
+
+        Raises:
+            OSError: it cannot be reached, or `TimeoutError` at the deadline.
+        """
+        code = self._sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            self._wait_writable()
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Do the TLS handshake; the certificate is checked as `context` says.
+
+        Raises:
+            OSError: it failed, or `TimeoutError` at the deadline.
+        """
+        # The C-level TLS object on the plain socket, as gevent itself makes it: the SSLSocket of the
+        # standard library does not work beside gevent's, and gevent's brings a second socket.
+        self._tls = context._wrap_socket(self._sock, False, host)  # type: ignore[attr-defined]  # noqa: FBT003, SLF001
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._wait_readable()
+            except ssl.SSLWantWriteError:
+                self._wait_writable()
+            else:
+                return
+
+    def handshake_done(self) -> None:
+        """The upgrade is complete: from now on, bytes are returned as they are asked for."""
+        self._received = -1
+
+    def is_readable_by(self, deadline: float | None) -> bool:
+        """Wait until something can be read; False when `deadline` passes first. `None` is for ever."""
+        if self._buffer or (self._tls is not None and self._tls.pending()):
+            return True
+        return self._wait(self._readable, deadline)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _receive_some(self) -> bytes:
+        while True:
+            try:
+                data = self._sock.recv(_READ_SIZE) if self._tls is None else self._tls.read(_READ_SIZE)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait_readable()
+            except ssl.SSLWantWriteError:
+                self._wait_writable()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            else:
+                if self._received >= 0:
+                    self._received += len(data)
+                    if self._received > _MAX_HANDSHAKE:
+                        raise ConnectFailed("endless response to the opening handshake")
+                return bytes(data)
+
+    def _send_some(self, data: bytes) -> int:
+        while True:
+            try:
+                return self._sock.send(data) if self._tls is None else self._tls.write(data)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait_writable()
+            except ssl.SSLWantReadError:
+                self._wait_readable()
+
+    def _wait_readable(self) -> None:
+        if not self._wait(self._readable, self.deadline):
+            raise TimeoutError
+
+    def _wait_writable(self) -> None:
+        # Rare but for the connect itself: a watcher of its own for each time.
+        watcher = get_hub().loop.io(self._sock.fileno(), _WRITABLE)
+        try:
+            if not self._wait(watcher, self.deadline):
+                raise TimeoutError
+        finally:
+            watcher.close()
+
+    def _wait(self, watcher: Any, deadline: float | None) -> bool:  # noqa: ANN401  gevent's watchers are untyped
+        hub = get_hub()
+        if deadline is None:
+            hub.wait(watcher)
+            return True
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            return False
+        with Timeout(seconds, False):  # noqa: FBT003  gevent's way to say: leave the block, raise nothing
+            hub.wait(watcher)
+            return True
+        return False
+
+
+class Connection:
+    """An open connection of one charge point."""
+
+    __slots__ = ("_link", "_ws")
+
+    def __init__(self, ws: websocket.WebSocket, link: BufferedSocket) -> None:
+        self._ws = ws
+        self._link = link
+
+    def send(self, text: bytes) -> None:
+        """Send one text message.
+
+        Raises:
+            ConnectionLost: it could not be sent.
+        """
+        self._link.deadline = time.monotonic() + _STALL_TIMEOUT
+        try:
+            self._ws.send(text, ABNF.OPCODE_TEXT)
+        except (OSError, websocket.WebSocketException) as error:
+            raise ConnectionLost(describe(error)) from None
+
+    def receive(self, deadline: float) -> bytes | Ping | None:
+        """Return the next text message, or PING, which was answered; `None` when `deadline` passes.
+
+        Args:
+            deadline: seconds of the monotonic clock; infinity waits for ever.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+        """
+        if not self._link.is_readable_by(None if deadline == _NEVER else deadline):
+            return None
+        self._link.deadline = time.monotonic() + _STALL_TIMEOUT
+        try:
+            opcode, frame = self._ws.recv_data_frame(control_frame=True)
+        except (OSError, websocket.WebSocketException) as error:
+            raise ConnectionLost(describe(error)) from None
+        if opcode == ABNF.OPCODE_TEXT:
+            return frame.data if isinstance(frame.data, bytes) else str(frame.data).encode()
+        if opcode == ABNF.OPCODE_PING:
+            return Ping.PING
+        if opcode == ABNF.OPCODE_CLOSE:
+            raise ConnectionLost(_close_text(frame.data))
+        if opcode == ABNF.OPCODE_BINARY:
+            raise ConnectionLost("binary message")
+        return None  # PONG: no PING of ours asked for it
+
+    def close(self, timeout: float) -> None:
+        """Close politely: send a Close frame and wait at most `timeout` seconds for the answer."""
+        link = self._link
+        link.deadline = time.monotonic() + timeout
+        try:
+            if not link.is_broken and self._ws.connected:
+                self._ws.send_close()
+                while link.is_readable_by(link.deadline):
+                    if self._ws.recv_frame().opcode == ABNF.OPCODE_CLOSE:
+                        break
+        except (OSError, websocket.WebSocketException):
+            pass  # gone already: that is what was wanted
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._ws.connected = False
+        self._link.close()
+
+
+def _upgrade(link: BufferedSocket, url: str) -> websocket.WebSocket:
+    ws = websocket.WebSocket(get_mask_key=_mask_key, enable_multithread=False, skip_utf8_validation=True)
+    ws.connect(
+        url,
+        socket=link,
+        # As a header, not as `subprotocols=`: a missing agreement would come back as any other
+        # invalid handshake, and J 3.2 makes it an outcome of its own.
+        header=[f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"],
+        suppress_origin=True,
+        redirect_limit=0,
+    )
+    headers: Mapping[str, str] = ws.headers or {}
+    if headers.get("sec-websocket-protocol", "") != SUBPROTOCOL:
+        link.close()
+        raise ConnectFailed(f"no agreement on the subprotocol {SUBPROTOCOL}")
+    link.handshake_done()
+    return ws
+
+
+def _mask_key(size: int) -> bytes:
+    # RFC 6455 wants masks that a proxy's attacker cannot guess. Nobody attacks a load generator,
+    # and a system call for each frame is an eighth of a heartbeat's cost.
+    return random.getrandbits(8 * size).to_bytes(size, "little")
+
+
+def _refused(status: int, headers: Mapping[str, str]) -> ConnectFailed:
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    return ConnectFailed(f"HTTP {status}{phrase}", _retry_after(headers.get("retry-after", "")))
+
+
+def _retry_after(text: str) -> float:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3); 0 for one that says nothing."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _MAX_RETRY_AFTER)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError, IndexError):
+        return 0.0
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+
+
+def _close_text(data: bytes) -> str:
+    if len(data) < 2:
+        return "closed by the central system without a code"
+    return f"closed by the central system with {int.from_bytes(data[:2])}"
+
+
+def _first_words(error: Exception) -> str:
+    return str(error).split(":", 1)[0][:60]
+
+
+def describe(error: Exception) -> str:  # noqa: PLR0911  one answer for each class of failure
+    """Return the class of a failure, in the same words for every charge point that has it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"TLS: certificate not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {(error.reason or 'failed').replace('_', ' ').lower()}"
+        case TimeoutError() | websocket.WebSocketTimeoutException():
+            return f"stalled for {_STALL_TIMEOUT:g} s"
+        case websocket.WebSocketConnectionClosedException():
+            return "connection lost"
+        case socket.gaierror():
+            return f"name not resolved: {error.strerror}"
+        case OSError():
+            return (os.strerror(error.errno) if error.errno else str(error)).lower()
+        case _:
+            return f"{type(error).__name__}: {_first_words(error)}"

@@ -1,0 +1,229 @@
+"""`ChargePointUser`: a Locust user that is a charge point."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from locust import User
+from locust.user.task import DefaultTaskSet
+
+from ampswarm.charge_point.station import (
+    ChargePoint,
+    CommandReceived,
+    Link,
+    Registered,
+    StationEvent,
+)
+from ampswarm.load.fleet import Fleet, fleet_of
+from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Ping
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+logger: Final = logging.getLogger("ampswarm.message")
+
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds to wait for the central system's Close frame when the charge point ends a connection."""
+
+
+class _PumpedTasks(DefaultTaskSet):
+    """Locust's task loop, whose waits between tasks serve the charge point."""
+
+    user: ChargePointUser
+
+    def _sleep(self, seconds: float) -> None:
+        self.user.sleep(seconds)
+
+
+class ChargePointUser(User):
+    """A charge point: connects, boots, beats, answers and reconnects by itself.
+
+    A subclass without tasks of its own does just that until Locust stops it. A task uses `sleep`
+    instead of `time.sleep`: while it waits, the charge point goes on living.
+    """
+
+    abstract = True
+
+    charge_point: ChargePoint
+    """The charge point itself; there once the user has started."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._fleet: Fleet = fleet_of(environment)
+        self._connection: Connection | None = None
+        self._number = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init_subclass__(**kwargs)
+        # Locust adds the tasks of base classes: the default one goes as soon as there is another.
+        own = [each for each in cls.tasks if each is not _stay_connected]
+        cls.tasks = own or [_stay_connected]
+
+    # -- for scenarios ------------------------------------------------------------------------
+
+    def sleep(self, seconds: float) -> None:
+        """Let the charge point live for `seconds`; the scenario goes on after that."""
+        self._pump(time.monotonic() + seconds)
+
+    # -- what Locust calls --------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Prepare the charge point. It connects in the task loop: what raises here kills the user."""
+        self._taskset_instance = _PumpedTasks(self)
+        fleet = self._fleet
+        self._number = fleet.pool.acquire()
+        settings = fleet.settings
+        now = time.monotonic()
+        self.charge_point = ChargePoint(
+            settings.identity_format.format(self._number),
+            settings.template,
+            unique_ids=fleet.unique_ids,
+            random=fleet.random,
+            utc_offset=time.time() - now,
+        )
+        fleet.charge_points.add(self.charge_point)
+        self.charge_point.power_on(now, after=fleet.start_delay())
+
+    def on_stop(self) -> None:
+        """Close politely, within a bounded time."""
+        if self._number:
+            try:
+                self._disconnect()
+            finally:
+                self._fleet.charge_points.discard(self.charge_point)
+                self._fleet.pool.release(self._number)
+                self._number = 0
+
+    def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG002  Locust's signature
+        """Stop at once: a charge point is in the middle of its task for as long as it lives."""
+        stopped: bool = super().stop(force=True)
+        return stopped
+
+    # -- the pump -----------------------------------------------------------------------------
+
+    def _pump(self, until: float) -> None:
+        """Do what is due and take what comes, until `until` in seconds of the monotonic clock."""
+        while time.monotonic() < until:
+            try:
+                self._step(until)
+            except ConnectionLost as lost:
+                self._lost(str(lost))
+            except Exception:
+                # A fault of ours must not leave a dead charge point behind a live connection.
+                self._lost("a fault of the load generator")
+                raise
+
+    def _step(self, until: float) -> None:
+        station = self.charge_point
+        now = time.monotonic()
+        if station.attempt(now):
+            self._connect()
+            return
+        connection = self._connection
+        if connection is None:
+            gevent.sleep(min(station.next_deadline(), until) - now)
+            return
+        for text in station.poll(now):
+            self._log_message("out", text)
+            connection.send(text)
+        self._report()
+        if station.link is Link.CLOSING:
+            self._disconnect()
+            return
+        message = connection.receive(min(station.next_deadline(), until))
+        if message is None:
+            return
+        now = time.monotonic()
+        if message is Ping.PING:
+            station.ping_received(now)
+        else:
+            self._log_message("in", message)
+            station.receive(message, now)
+            self._report()
+
+    def _connect(self) -> None:
+        station = self.charge_point
+        fleet = self._fleet
+        began = time.monotonic()
+        try:
+            endpoint = fleet.endpoint(self.host)
+            self._connection = fleet.connector(endpoint).connect(endpoint, station.identity)
+        except ConnectFailed as error:
+            now = time.monotonic()
+            fleet.measurements.not_connected(now - began, error)
+            station.refused(now, retry_after=error.retry_after)
+            fleet.lifecycle.write("refused", now, identity=station.identity, why=error.reason)
+            return
+        now = time.monotonic()
+        fleet.measurements.connected(now - began)
+        station.opened(now)
+        fleet.lifecycle.write("connected", now, identity=station.identity)
+        self._report()
+
+    def _disconnect(self) -> None:
+        """End the connection because the charge point, or Locust, wants it."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._connection = None
+        station = self.charge_point
+        why = station.close_reason
+        try:
+            connection.close(_CLOSE_TIMEOUT)
+        finally:
+            connection.abort()
+            now = time.monotonic()
+            station.lost(now)
+            self._fleet.lifecycle.write(
+                "closed", now, identity=station.identity, why=why.value if why else "stopped"
+            )
+            # Locust's own stop is no failure of the Call that was outstanding.
+            events = station.take_events()
+            if why is not None:
+                self._observe(events)
+
+    def _lost(self, why: str) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        self._connection = None
+        connection.abort()
+        now = time.monotonic()
+        station = self.charge_point
+        station.lost(now)
+        self._fleet.lifecycle.write("lost", now, identity=station.identity, why=why)
+        self._report()
+
+    def _report(self) -> None:
+        self._observe(self.charge_point.take_events())
+
+    def _observe(self, events: list[StationEvent]) -> None:
+        fleet = self._fleet
+        for event in events:
+            fleet.measurements.observe(event)
+            if fleet.lifecycle.is_on:
+                self._log_event(event)
+
+    def _log_event(self, event: StationEvent) -> None:
+        write = self._fleet.lifecycle.write
+        identity = self.charge_point.identity
+        match event:
+            case Registered(registration, interval):
+                write(registration.lower(), time.monotonic(), identity=identity, interval=interval)
+            case CommandReceived(action, outcome):
+                write("command", time.monotonic(), identity=identity, action=action, outcome=outcome)
+
+    def _log_message(self, direction: str, text: bytes) -> None:
+        if self._fleet.settings.log_payload:
+            logger.info("%s %s %s", self.charge_point.identity, direction, text.decode("utf-8", "replace"))
+
+
+def _stay_connected(user: ChargePointUser) -> None:
+    """Be a charge point until Locust says stop."""
+    user.sleep(float("inf"))
+
+
+ChargePointUser.tasks = [_stay_connected]

@@ -1,0 +1,25 @@
+"""Points in time on the wire: ISO 8601 in UTC (core 3.14, 3.15), as seconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def format_utc(seconds: float) -> str:
+    """Return the point in time `seconds` after 1970 as text, in UTC to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def parse_utc(text: str) -> float:
+    """Return the seconds from 1970 to the point in time that `text` names.
+
+    A text without a zone is taken as UTC, which core 3.14 recommends.
+
+    Raises:
+        ValueError: `text` is not an ISO 8601 date and time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"not an ISO 8601 date and time: {text[:40]!r}") from None

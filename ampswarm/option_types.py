@@ -1,0 +1,79 @@
+"""What options and environment variables may say: parsers with one clear line for what they may not.
+
+Both commands use them: the central system's, and Locust's with Ampswarm's options.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from math import isfinite
+from typing import Final
+
+_BOOLEANS: Final = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+
+
+def boolean(text: str) -> bool:
+    """Return what `text` says: true, yes, on, 1 or false, no, off, 0, in any case."""
+    value = _BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return value
+
+
+def integer(least: int, most: int, what: str) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`; `what` names one, with its unit."""
+
+    def parse(text: str) -> int:
+        # int() alone would take " 80", "8_0" and the digits of other scripts.
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and len(digits) < 16 and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} ({least} to {most})")
+
+    return parse
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Return a parser of times in seconds from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if isfinite(value) and least <= value <= most:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds ({least:g} to {most:g})")
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser that takes one of `choices`."""
+
+    def parse(text: str) -> str:
+        if text in choices:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(choices)}")
+
+    return parse
+
+
+port: Final = integer(0, 65535, "a port")
+
+
+def name_variable(parser: argparse.ArgumentParser, message: str) -> str:
+    """Return argparse's error message with the environment variable that sets the same option.
+
+    The bad value may well have come from there, and argparse names only the flag.
+    """
+    for action in parser._actions:  # noqa: SLF001  argparse has no public list of its options
+        variable = getattr(action, "env_var", None)
+        prefix = f"argument {'/'.join(action.option_strings)}: "
+        if variable and message.startswith(prefix):
+            return f"{action.option_strings[-1]} or {variable}: {message.removeprefix(prefix)}"
+    return message

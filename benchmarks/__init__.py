@@ -1,0 +1,1 @@
+"""Measurements of memory and CPU; never a timed test."""

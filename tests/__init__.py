@@ -1,0 +1,1 @@
+"""Tests: they mirror the packages, plus interop, e2e and fakes."""
