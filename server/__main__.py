@@ -91,8 +91,7 @@ async def _run(config: Config) -> int:
         server = await listen(central, config.host, config.port)
     except OSError as error:
         sys.stderr.write(
-            f"central-system: error: cannot listen on {config.host} port {config.port}: "
-            f"{error.strerror or error}\n"
+            f"central-system: error: cannot listen on {config.host} port {config.port}: {error.strerror or error}\n"
         )
         return 2
     port = server.sockets[0].getsockname()[1]

@@ -62,9 +62,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
     )
     default = Config()
     add = parser.add_argument
-    add(
-        "--host", metavar="ADDRESS", env_var="WEB_SRV_HOST", default=default.host, help="address to listen on"
-    )
+    add("--host", metavar="ADDRESS", env_var="WEB_SRV_HOST", default=default.host, help="address to listen on")
     add("--port", metavar="PORT", env_var="WEB_SRV_PORT", default=default.port, type=port,
         help="port to listen on; 0 takes a free one")  # fmt: skip
     add("--ping-interval-ms", metavar="MS", env_var="HEARTBEAT_INT_MS", type=_milliseconds,

@@ -231,14 +231,10 @@ class CentralSystem:
             self._lifecycle.write("booted", time.monotonic(), identity=connection.identity)
         return encode(CallResult(frame.unique_id, result))
 
-    def malformed(
-        self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview
-    ) -> bytes | None:
+    def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
         """Return the answer that a malformed message is owed, or `None`."""
         self._metrics.events[f"malformed: {malformed.reason.value}"] += 1
-        self._lifecycle.write(
-            "malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value
-        )
+        self._lifecycle.write("malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value)
         if malformed.reason is Malformation.NOT_JSON and not _is_utf8(text):
             connection.peer.close(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
             return None

@@ -160,16 +160,12 @@ def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeRes
         except InvalidIdentity as error:
             why = f"the path names no charge point: {error}"
             central.refused(HTTPStatus.NOT_FOUND, why)
-            response = WSUpgradeResponse.create_error_response(
-                HTTPStatus.NOT_FOUND, why.encode("utf-8", "replace")
-            )
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, why.encode("utf-8", "replace"))
             return WSUpgradeResponseWithListener(response, None)
         subprotocol = negotiate_subprotocol(request.headers.getall("Sec-WebSocket-Protocol", []))
         if subprotocol is None:
             central.refused(HTTPStatus.SWITCHING_PROTOCOLS, "no common subprotocol")
-            return WSUpgradeResponseWithListener(
-                WSUpgradeResponse.create_101_response(), _PicowsPeer(central, None)
-            )
+            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), _PicowsPeer(central, None))
         response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": subprotocol})
         return WSUpgradeResponseWithListener(response, _PicowsPeer(central, identity))
 

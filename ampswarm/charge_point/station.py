@@ -34,8 +34,6 @@ from ampswarm.ocppj.timestamps import parse_utc
 
 _FOREVER: Final = float("inf")
 _NO_CONNECTOR: Final = -1
-_MAX_TRIGGERED: Final = 64
-"""Triggered messages that wait at the most; a central system that asks for more is Rejected."""
 
 
 class Link(StrEnum):
@@ -367,17 +365,15 @@ class ChargePoint:
     def trigger(self, wanted: list[tuple[str, int]]) -> bool:
         """Send each (action, connector) once, as TriggerMessage asked (core 5.17).
 
-        Returns False, and sends none of them, when it may not or when too many wait already.
+        Returns False when it may not send them.
         """
         if self.registration not in (Registration.ACCEPTED, Registration.PENDING):
             # Core 4.2: no other request between power-on and a BootNotification that succeeded.
             return False
-        waiting = self._triggered or deque()
-        new = [each for each in wanted if each not in waiting]
-        if len(waiting) + len(new) > _MAX_TRIGGERED:
-            return False
-        waiting.extend(new)
-        self._triggered = waiting
+        if self._triggered is None:
+            self._triggered = deque()
+        # Once is enough (core 5.17), which also bounds how many can wait.
+        self._triggered.extend(each for each in wanted if each not in self._triggered)
         return True
 
     def trigger_boot(self, now: float) -> bool:

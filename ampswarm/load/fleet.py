@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import signal
 import sys
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+import gevent
 import locust.argument_parser
 from locust import events
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
@@ -139,6 +141,8 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     # A worker works through a spawn message in the loop that its charge points live in, and Locust
     # makes its parser anew for each of 60 options then: 66 ms during which nobody is served.
     locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        gevent.signal_handler(signal.SIGINT, _interrupt)
     _apply_defaults(environment)
     match runner:
         case MasterRunner():
@@ -160,6 +164,15 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
         _guard_form(web_ui)
+
+
+def _interrupt() -> None:
+    """Raise KeyboardInterrupt where Locust waits for it, as SIGINT does by itself.
+
+    By itself, it is raised in whatever code happens to run: with a fleet, in the greenlet of some
+    charge point, which dies with a traceback instead of closing its connection.
+    """
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def _apply_defaults(environment: Environment) -> None:

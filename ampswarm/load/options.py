@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import ssl
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
@@ -46,8 +44,7 @@ def identity_format(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is not a format of identities: {error}") from None
     if first == second:
         raise argparse.ArgumentTypeError(
-            f"{text!r} gives all charge points the same identity: it needs a place for the number, "
-            "as in CP{:06d}"
+            f"{text!r} gives all charge points the same identity: it needs a place for the number, as in CP{{:06d}}"
         )
     return text
 
@@ -122,7 +119,9 @@ OPTIONS: Final = (
 
 def add_options(parser: LocustArgumentParser) -> None:
     """Add Ampswarm's options to Locust's parser."""
-    parser.error = partial(_error, parser)  # type: ignore[method-assign]
+    complain = parser.error
+    # On the object, not in a subclass: Locust makes the parser.
+    parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
     for option in OPTIONS:
         more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
@@ -136,11 +135,6 @@ def add_options(parser: LocustArgumentParser) -> None:
             include_in_web_ui=option.in_web_ui,
             **more,
         )
-
-
-def _error(parser: LocustArgumentParser, message: str) -> NoReturn:
-    sys.stderr.write(f"{parser.prog}: error: {name_variable(parser, message)}\n")
-    sys.exit(2)
 
 
 def check_form(form: dict[str, str]) -> str | None:

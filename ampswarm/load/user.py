@@ -177,9 +177,7 @@ class ChargePointUser(User):
             connection.abort()
             now = time.monotonic()
             station.lost(now)
-            self._fleet.lifecycle.write(
-                "closed", now, identity=station.identity, why=why.value if why else "stopped"
-            )
+            self._fleet.lifecycle.write("closed", now, identity=station.identity, why=why.value if why else "stopped")
             # Locust's own stop is no failure of the Call that was outstanding.
             events = station.take_events()
             if why is not None:

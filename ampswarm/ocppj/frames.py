@@ -164,11 +164,7 @@ def _decode_checked(message: object) -> Frame:
     payload = {} if message[-1] is None else message[-1]
     if type(payload) is not dict:
         raise MalformedFrame(Malformation.BAD_PAYLOAD, unique_id, message_type)
-    return (
-        Call(unique_id, message[2], payload)
-        if message_type is MessageType.CALL
-        else CallResult(unique_id, payload)
-    )
+    return Call(unique_id, message[2], payload) if message_type is MessageType.CALL else CallResult(unique_id, payload)
 
 
 def _call_error(message: list[Any]) -> CallError:

@@ -72,9 +72,7 @@ def parse_endpoint(url: str) -> Endpoint:
         raise InvalidEndpoint("a password does not belong in the URL of an OCPP-J endpoint")
     if port == 0:
         raise InvalidEndpoint(f"{url!r}: port 0 cannot be connected to")
-    return Endpoint(
-        parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
-    )
+    return Endpoint(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 
 def encode_identity(identity: str) -> str:

@@ -85,6 +85,8 @@ class Direction(Enum):
 _CODES: Final = {
     "required": ErrorCode.PROTOCOL_ERROR,
     "additionalProperties": ErrorCode.FORMATION_VIOLATION,
+    # What the validator calls an additional property where the schema allows none at all.
+    "falseSchema": ErrorCode.FORMATION_VIOLATION,
     "type": ErrorCode.TYPE_CONSTRAINT_VIOLATION,
     "maxLength": ErrorCode.TYPE_CONSTRAINT_VIOLATION,
     "minItems": ErrorCode.OCCURENCE_CONSTRAINT_VIOLATION,
@@ -100,11 +102,13 @@ def _compile() -> dict[Direction, dict[str, jsonschema_rs.Draft4Validator]]:
     if package is None or not package.submodule_search_locations:
         raise ImportError("the ocpp package, whose schema files are used, is not installed")
     folder = Path(package.submodule_search_locations[0], "v16", "schemas")
-    # Draft 4 for all of them, as the package itself validates, whatever $schema they name.
     return {
         direction: {
             action: jsonschema_rs.Draft4Validator(
-                orjson.loads((folder / f"{action}{direction.value}.json").read_bytes())
+                # As the package itself validates: as draft 4, whatever $schema they name, and
+                # without the formats. Central systems write times in more ways than one.
+                orjson.loads((folder / f"{action}{direction.value}.json").read_bytes()),
+                validate_formats=False,
             )
             for action in sorted(ACTIONS)
         }

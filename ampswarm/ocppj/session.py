@@ -197,8 +197,7 @@ class Session:
         """The connection is gone: fail what was outstanding and queued, forget the peer's Calls."""
         self._answering = ()
         failed = [
-            Failed(queued.action, Failure.CONNECTION_LOST, "", queued.due, now, now)
-            for queued in self._queue or ()
+            Failed(queued.action, Failure.CONNECTION_LOST, "", queued.due, now, now) for queued in self._queue or ()
         ]
         if self._outstanding is not None:
             failed.insert(0, self._fail(Failure.CONNECTION_LOST, "", now))

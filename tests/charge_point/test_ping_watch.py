@@ -1,0 +1,139 @@
+"""The watch on PINGs: finds dead connections, and keeps every living one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampswarm.charge_point.backoff import Backoff
+from ampswarm.charge_point.ping_watch import PingWatch, PingWatchRule, WatchMode
+from ampswarm.charge_point.station import CloseReason, Link
+from ampswarm.charge_point.template import Template
+from tests.fakes.scene import Scene
+
+
+def watch(mode: WatchMode = WatchMode.LEARN, timeout: float = 31.0) -> PingWatch:
+    return PingWatch(PingWatchRule(mode, timeout))
+
+
+@given(
+    rhythm=st.floats(0.5, 3600),
+    jitter=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=30),
+    chatter=st.booleans(),
+)
+def test_a_central_system_that_keeps_its_rhythm_loses_no_charge_point(
+    rhythm: float, jitter: list[float], chatter: bool
+) -> None:
+    """Whether it pings every second or every hour, early or late by a fifth, with traffic or without."""
+    pings = watch()
+    now = 100.0
+    pings.ping(now)
+    for early_or_late in jitter:
+        if chatter:
+            pings.heard(now + rhythm / 2)
+        now += rhythm * (1 + early_or_late)
+        assert pings.deadline is None or now < pings.deadline
+        pings.ping(now)
+
+
+def test_pings_that_stop_are_noticed_by_the_rhythm_they_had() -> None:
+    """One and a half gaps and 5 s after the last sign of life."""
+    pings = watch()
+    for now in (0.0, 240.0, 480.0):
+        pings.ping(now)
+    assert pings.deadline == 480 + 1.5 * 240 + 5
+    pings.heard(500.0)
+    assert pings.deadline == 500 + 1.5 * 240 + 5
+
+
+def test_the_limit_is_never_shorter_than_the_option() -> None:
+    """A burst of PINGs must not make the watch nervous."""
+    pings = watch(timeout=31)
+    for now in (0.0, 0.1, 0.2):
+        pings.ping(now)
+    assert pings.deadline == 0.2 + 31
+
+
+def test_no_ping_no_watch() -> None:
+    """Central systems that never ping keep their charge points; so do those that pinged once."""
+    pings = watch()
+    pings.heard(50.0)
+    assert pings.deadline is None
+    pings.ping(60.0)
+    assert pings.deadline is None
+
+
+def test_the_rhythm_is_kept_over_a_reconnect_and_armed_by_the_first_ping() -> None:
+    """The second connection is watched from its first PING on, not before."""
+    pings = watch()
+    pings.ping(0.0)
+    pings.ping(60.0)
+    pings.opened()
+    pings.heard(1000.0)
+    assert pings.deadline is None
+    pings.ping(1001.0)
+    assert pings.deadline == 1001 + 1.5 * 60 + 5
+
+
+def test_a_central_system_that_pings_idle_connections_may_be_silent_when_there_is_traffic() -> None:
+    """picows, among others, pings only after some idle time; an answer is a sign of life too."""
+    pings = watch()
+    for now in (0.0, 20.0, 40.0):
+        pings.ping(now)
+    for _ in range(100):  # traffic every 15 s, so no PING at all
+        now += 15
+        assert pings.deadline is not None
+        assert now < pings.deadline
+        pings.heard(now)
+
+
+def test_fixed_is_the_original_s_rule() -> None:
+    """Once a PING has come, the connection goes when none follows within 31 s, whatever else comes."""
+    pings = watch(WatchMode.FIXED)
+    assert pings.deadline is None
+    pings.ping(10.0)
+    pings.heard(30.0)
+    assert pings.deadline == 41
+    pings.ping(40.0)
+    assert pings.deadline == 71
+
+
+def test_off_is_off() -> None:
+    """An option for central systems whose PINGs mean nothing."""
+    pings = watch(WatchMode.OFF)
+    pings.ping(1.0)
+    pings.ping(2.0)
+    assert pings.deadline is None
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_a_timeout_that_would_drop_everything_is_refused(timeout: float) -> None:
+    """A mistake in the options is found before the first connection."""
+    with pytest.raises(ValueError, match="above 0"):
+        PingWatchRule(WatchMode.FIXED, timeout)
+
+
+def test_a_charge_point_drops_a_dead_connection_and_reconnects() -> None:
+    """The whole way: PINGs, silence, close, back-off, and online again without a boot."""
+    scene = Scene(Template(ping_watch=PingWatchRule(WatchMode.FIXED, 31.0), backoff=Backoff()))
+    scene.boot()
+    scene.wait(5)
+    scene.charge_point.ping_received(scene.now)
+    assert pytest.approx(scene.wait_until_due()) == 31
+    scene.expect_silence()
+    assert scene.charge_point.link is Link.CLOSING
+    assert scene.charge_point.close_reason is CloseReason.PING_MISSING
+    scene.lose()
+    scene.connect()
+    assert scene.charge_point.is_online
+    scene.expect_silence()
+
+
+def test_a_charge_point_without_a_watch_stays() -> None:
+    """Mode off: PINGs are answered and forgotten."""
+    scene = Scene(Template(ping_watch=PingWatchRule(WatchMode.OFF)))
+    scene.boot()
+    scene.charge_point.ping_received(scene.now)
+    assert scene.wait_until_due() > 200
+    scene.expect("Heartbeat")

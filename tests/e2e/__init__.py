@@ -1,0 +1,1 @@
+"""The whole path: real Locust, real central system, real sockets."""

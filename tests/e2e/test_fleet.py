@@ -1,0 +1,156 @@
+"""A fleet in one process, in several, and on several workers: boots, beats, and its identities."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.processes import CentralSystem, Locust, run_locust
+
+FLEET = 50
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_original_s_environment_runs_a_fleet_headless(central_system: CentralSystem, tmp_path: Path) -> None:
+    """CONCURRENCY_LEVEL and CS_PORT are all that the original needed; 50 boots, no failure, exit 0."""
+    env = {"CONCURRENCY_LEVEL": str(FLEET), "CS_PORT": str(central_system.port), "CS_HOST": "127.0.0.1"}
+    run = run_locust(tmp_path, "--headless", "-t", "8s", env=env)
+    assert run.status == 0, run.output
+    rows = run.rows
+    assert rows["OCPP/BootNotification"].requests == FLEET
+    assert rows["OCPP/StatusNotification"].requests == 2 * FLEET
+    assert rows["OCPP/Heartbeat"].requests >= 3 * FLEET
+    assert rows["WS/connect"].requests == FLEET
+    assert rows["FLOW/online"].requests == FLEET
+    assert rows["/Aggregated"].failures == 0
+    assert f"{FLEET} of {FLEET} charge points were online when the test ended" in run.output
+    summary = central_system.summary()
+    assert summary["calls"]["BootNotification"] == FLEET
+    assert summary["errors"] == {}
+    # Closed politely: each connection ended with a Close frame of the charge point.
+    ends = {line["why"] for line in central_system.lines("disconnected") if "why" in line}
+    assert ends == {"closed by the charge point with 1000"}
+
+
+def booted_identities(central_system: CentralSystem) -> set[str]:
+    """Return the identities that booted, from the payload log."""
+    boots = [
+        line["identity"]
+        for line in central_system.lines("message")
+        if line["direction"] == "in" and "BootNotification" in line["message"]
+    ]
+    assert len(boots) == len(set(boots)), "one identity booted twice"
+    return set(boots)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> object:
+    """A central system that logs every message, and so knows every identity."""
+    with CentralSystem(tmp_path / "cs.log", "--boot-interval", "2", "--log-payload", "true") as running:
+        yield running
+
+
+def expected_identities(count: int) -> set[str]:
+    return {f"CP{number:06d}" for number in range(1, count + 1)}
+
+
+def test_processes_share_no_identity(witness: CentralSystem, tmp_path: Path) -> None:
+    """`--processes 2`: 50 charge points, 50 identities, and they are the first 50."""
+    run = run_locust(
+        tmp_path, "--headless", "-t", "8s", "-u", str(FLEET), "--processes", "2", "--host", witness.url,
+        "--master-bind-port", str(port := free_port()), "--master-port", str(port),
+    )  # fmt: skip
+    assert run.status == 0, run.output
+    assert run.rows["OCPP/BootNotification"].requests == FLEET
+    assert run.rows["/Aggregated"].failures == 0
+    assert expected_identities(FLEET) == booted_identities(witness)
+    assert witness.summary()["events"].get("connections replaced") is None
+
+
+def test_a_master_and_two_workers_share_no_identity(witness: CentralSystem, tmp_path: Path) -> None:
+    """The workers need no option: the master's hold for the whole run, the identity format too."""
+    port = str(free_port())
+    worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
+    master = (
+        "--master", "--headless", "--expect-workers", "2", "--master-bind-port", port, "-t", "8s",
+        "-u", str(FLEET), "--host", witness.url, "--identity-format", "RDAM {:03d}", "--require-online",
+    )  # fmt: skip
+    with (
+        Locust(tmp_path, *worker, name="worker-1") as first,
+        Locust(tmp_path, *worker, name="worker-2") as second,
+        Locust(tmp_path, *master, name="master") as locust,
+    ):
+        run = locust.wait()
+        assert [first.wait().status, second.wait().status] == [0, 0]
+    assert run.status == 0, run.output
+    assert run.rows["OCPP/BootNotification"].requests == FLEET
+    assert {f"RDAM {number:03d}" for number in range(1, FLEET + 1)} == booted_identities(witness)
+    assert f"{FLEET} of {FLEET} charge points were online when the test ended" in run.output
+
+
+def test_sigint_ends_a_run_quickly_and_politely(central_system: CentralSystem, tmp_path: Path) -> None:
+    """Ctrl-C: every charge point closes its connection, and nothing is left behind."""
+    with Locust(tmp_path, "--headless", "-u", "100", "--host", central_system.url) as locust:
+        central_system.wait_for(lambda line: line["event"] == "booted")
+        os.killpg(locust.process.pid, signal.SIGINT)
+        run = locust.wait(20)
+    assert run.status == 0, run.output
+    assert "Traceback" not in run.output
+    assert not [each for each in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(each.info["cmdline"])]
+    assert central_system.summary()["connections"] == 0
+
+
+def test_require_online_fails_a_run_whose_fleet_is_not(tmp_path: Path) -> None:
+    """A pipeline must not pass with a fleet that never came up."""
+    run = run_locust(
+        tmp_path, "--headless", "-t", "3s", "-u", "5", "--host", f"ws://127.0.0.1:{free_port()}",
+        "--require-online", "--exit-code-on-error", "0",
+    )  # fmt: skip
+    assert run.status == 1
+    assert "0 of 5 charge points were online when the test ended" in run.output
+    assert list(run.failures) == ["WS/connect: ConnectFailed('connection refused')"]
+
+
+def test_a_killed_central_system_gets_its_whole_fleet_back(tmp_path: Path) -> None:
+    """SIGKILL under 500 charge points, and a new start: all come back, without a boot, and the numbers tell."""
+    fleet = 500
+    with CentralSystem(tmp_path / "cs.log", "--boot-interval", "2") as central_system:
+        with Locust(
+            tmp_path, "--headless", "-t", "25s", "-u", str(fleet), "-r", "250", "--host", central_system.url,
+            "--reconnect-max", "4", "--require-online", "--exit-code-on-error", "0",
+        ) as locust:  # fmt: skip
+            started = time.monotonic()
+            central_system.wait_for(lambda line: line["event"] == "booted")
+            time.sleep(6)  # the fleet works for a while: there is no event to wait for
+            central_system.kill()
+            time.sleep(2)  # an outage takes its time
+            central_system.start()
+            run = locust.wait()
+            assert time.monotonic() - started < 45
+        summary = central_system.summary()
+    assert run.status == 0, run.output
+    assert f"{fleet} of {fleet} charge points were online when the test ended" in run.output
+    rows = run.rows
+    # Once from power-on, and once more from the loss: J 5.4, without a second boot.
+    assert rows["OCPP/BootNotification"].requests == fleet
+    assert rows["FLOW/online"].requests == 2 * fleet
+    # Nobody is back before the outage is over, and everybody within the back-off's bounds after it.
+    assert 2000 <= rows["FLOW/online"].maximum <= 2000 + 2 * 4000
+    connects = rows["WS/connect"]
+    assert connects.requests - connects.failures == 2 * fleet
+    assert run.failures["WS/connect: ConnectFailed('connection refused')"] == connects.failures
+    assert "BootNotification" not in summary["calls"]
+    assert summary["calls"]["Heartbeat"] > fleet
+    assert "Traceback" not in run.output

@@ -1,0 +1,1 @@
+"""Scripted peers and a manual clock."""

@@ -1,0 +1,1 @@
+"""Against an independent implementation of OCPP."""

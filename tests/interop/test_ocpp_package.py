@@ -1,0 +1,201 @@
+"""Ampswarm against the `ocpp` package over the `websockets` library: an independent OCPP on each side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ocpp.exceptions import NotImplementedError as TheirNotImplementedError
+from ocpp.routing import on
+from ocpp.v16 import ChargePoint as TheirChargePoint
+from ocpp.v16 import call, call_result
+from ocpp.v16.enums import (
+    Action,
+    AvailabilityType,
+    ChargePointErrorCode,
+    ChargePointStatus,
+    FirmwareStatus,
+    MessageTrigger,
+    Reason,
+    RegistrationStatus,
+    ResetType,
+)
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from tests.processes import CentralSystem, Run, run_locust
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+# -- their charge point, our central system ---------------------------------------------------
+
+
+def test_their_charge_point_works_with_our_central_system(central_system: CentralSystem) -> None:
+    """A whole day of a charge point, in the other implementation's words; it validates every answer."""
+    answers = asyncio.run(_a_day_of_theirs(central_system.url))
+    assert answers["boot"].status == RegistrationStatus.accepted
+    assert answers["boot"].interval == 1
+    assert answers["start"].transaction_id > 0
+    assert answers["authorize"].id_tag_info["status"] == "Accepted"
+    assert answers["stop"].id_tag_info["status"] == "Accepted"
+    assert answers["data"].status == "UnknownVendorId"
+    assert answers["sign"].status == "Rejected"
+    assert all(answer is not None for answer in answers.values())
+    summary = central_system.summary()
+    assert summary["errors"] == {}
+    assert summary["transactions"]["started"] == summary["transactions"]["stopped"] == 1
+
+
+async def _a_day_of_theirs(url: str) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    async with connect(f"{url}/THEIRS%201", subprotocols=[Subprotocol("ocpp1.6")], proxy=None) as ws:
+        charge_point = TheirChargePoint("THEIRS 1", ws)
+        listening = asyncio.create_task(charge_point.start())
+        for name, request in (
+            ("boot", call.BootNotification(charge_point_model="M", charge_point_vendor="V")),
+            ("status", call.StatusNotification(1, ChargePointErrorCode.no_error, ChargePointStatus.available)),
+            ("heartbeat", call.Heartbeat()),
+            ("authorize", call.Authorize(id_tag="TAG")),
+            ("start", call.StartTransaction(connector_id=1, id_tag="TAG", meter_start=0, timestamp=NOW)),
+            ("meter", call.MeterValues(1, [{"timestamp": NOW, "sampled_value": [{"value": "12"}]}])),
+            ("firmware", call.FirmwareStatusNotification(status=FirmwareStatus.downloaded)),
+            ("data", call.DataTransfer(vendor_id="com.example")),
+            ("security", call.SecurityEventNotification("SettingSystemTime", NOW, "none")),
+            ("sign", call.SignCertificate(csr="-----BEGIN CERTIFICATE REQUEST-----")),
+        ):
+            answers[name] = await charge_point.call(request, suppress=False)
+        answers["stop"] = await charge_point.call(
+            call.StopTransaction(
+                meter_stop=10,
+                timestamp=NOW,
+                transaction_id=answers["start"].transaction_id,
+                id_tag="TAG",
+                reason=Reason.ev_disconnected,
+            ),
+            suppress=False,
+        )
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+    return answers
+
+
+# -- our charge points, their central system --------------------------------------------------
+
+
+class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no types
+    """Their word for one connection, on either side. Boots are Pending once, and then Accepted."""
+
+    def __init__(self, identity: str, ws: ServerConnection, seen: Counter[str], boots: Counter[str]) -> None:
+        super().__init__(identity, ws)
+        self.seen = seen
+        self.boots = boots
+
+    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    def on_boot(self, **_: Any) -> call_result.BootNotification:
+        self.seen["BootNotification"] += 1
+        self.boots[self.id] += 1
+        status = RegistrationStatus.pending if self.boots[self.id] == 1 else RegistrationStatus.accepted
+        return call_result.BootNotification(datetime.now(UTC).isoformat(), 1, status)
+
+    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    def on_heartbeat(self) -> call_result.Heartbeat:
+        self.seen["Heartbeat"] += 1
+        return call_result.Heartbeat(current_time=datetime.now(UTC).isoformat())
+
+    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    def on_status(self, **_: Any) -> call_result.StatusNotification:
+        self.seen["StatusNotification"] += 1
+        return call_result.StatusNotification()
+
+
+Operator = Callable[[TheirCentralSystem], Any]
+
+
+async def _run_against_them(tmp_path: Path, operate: Operator, *args: str) -> tuple[Run, Counter[str], Counter[str]]:
+    seen: Counter[str] = Counter()
+    boots: Counter[str] = Counter()
+    operators = []
+
+    async def serve_one(ws: ServerConnection) -> None:
+        assert ws.request is not None
+        central = TheirCentralSystem(ws.request.path.rsplit("/", 1)[-1], ws, seen, boots)
+        operators.append(asyncio.create_task(operate(central)))
+        with contextlib.suppress(ConnectionClosed):
+            await central.start()
+
+    async with serve(serve_one, "127.0.0.1", 0, subprotocols=[Subprotocol("ocpp1.6")]) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        run = await asyncio.to_thread(
+            run_locust, tmp_path, "--headless", "--host", f"ws://127.0.0.1:{port}/ocpp", *args
+        )
+    # What an operator found wrong is a failure of the test.
+    for outcome in await asyncio.gather(*operators, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ConnectionClosed | asyncio.TimeoutError):
+            raise outcome
+    return run, seen, boots
+
+
+def test_our_charge_points_work_with_their_central_system(tmp_path: Path) -> None:
+    """Pending, Accepted, statuses, Heartbeats: their validation accepts every message of ours."""
+
+    async def look_on(_central: TheirCentralSystem) -> None:
+        return
+
+    run, seen, boots = asyncio.run(_run_against_them(tmp_path, look_on, "-t", "8s", "-u", "20"))
+    assert run.status == 0, run.output
+    assert len(boots) == 20
+    assert set(boots.values()) == {2}
+    rows = run.rows
+    assert rows["OCPP/BootNotification"].requests == seen["BootNotification"] == 40
+    assert rows["OCPP/StatusNotification"].requests == seen["StatusNotification"] == 40
+    assert rows["OCPP/Heartbeat"].requests >= 60
+    assert rows["FLOW/online"].requests == 20
+    assert rows["/Aggregated"].failures == 0
+
+
+def test_our_charge_points_answer_their_commands(tmp_path: Path) -> None:
+    """TriggerMessage, ChangeConfiguration and Reset, sent by the other implementation while we work."""
+    results: dict[str, Any] = {}
+
+    async def operate(central: TheirCentralSystem) -> None:
+        while central.boots[central.id] < 2 or not central.seen["Heartbeat"]:
+            await asyncio.sleep(0.05)
+        if results:
+            return  # the connection after the Reset
+        heartbeats = central.seen["Heartbeat"]
+        results["configure"] = await central.call(
+            call.ChangeConfiguration(key="HeartbeatInterval", value="3600"), suppress=False
+        )
+        results["trigger"] = await central.call(
+            call.TriggerMessage(requested_message=MessageTrigger.heartbeat), suppress=False
+        )
+        with pytest.raises(TheirNotImplementedError):
+            await central.call(call.ChangeAvailability(0, AvailabilityType.operative), suppress=False)
+        while central.seen["Heartbeat"] == heartbeats:
+            await asyncio.sleep(0.05)
+        results["heartbeats"] = central.seen["Heartbeat"] - heartbeats
+        results["reset"] = await central.call(call.Reset(type=ResetType.soft), suppress=False)
+
+    run, seen, boots = asyncio.run(
+        _run_against_them(tmp_path, operate, "-t", "26s", "-u", "1", "--identity-format", "OURS {}")
+    )
+    assert run.status == 0, run.output
+    assert results["configure"].status == "Accepted"
+    assert results["trigger"].status == "Accepted"
+    assert 1 <= results["heartbeats"] <= 2
+    assert results["reset"].status == "Accepted"
+    # Pending and Accepted once, and Accepted again after the Reset (core 5.14).
+    assert boots == {"OURS%201": 3}
+    assert seen["BootNotification"] == 3
+    assert run.rows["FLOW/online"].requests == 2
+    assert run.rows["/Aggregated"].failures == 0

@@ -1,0 +1,238 @@
+"""Real processes for tests: the central system, and Locust. They end with the test, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).parent.parent
+STEADY_STATE = ROOT / "locustfiles" / "steady_state.py"
+TIMEOUT = 60.0
+"""Seconds after which a test gives up waiting for a process."""
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what would configure the programs under test."""
+    ours = ("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **(more or {})}
+
+
+class CentralSystem:
+    """`python -m server` in a process of its own.
+
+    Args:
+        log: the file for its log lines.
+        args: its options; without `--port`, it takes a free one and keeps it over restarts.
+        env: more environment variables.
+    """
+
+    def __init__(self, log: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
+        self._log = log
+        self._args = args
+        self._env = clean_environment(env)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._lines: list[dict[str, Any]] = []
+        self._ended = True
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        """Its OCPP-J endpoint."""
+        return f"ws://127.0.0.1:{self.port}/ocpp"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        with self._changed:
+            self._ended = False
+            already = len(self._lines)
+        port = () if "--port" in self._args else ("--port", str(self.port))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "server", "--host", "127.0.0.1", *port, *self._args],
+            cwd=ROOT,
+            env=self._env,
+            stderr=subprocess.PIPE,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,))
+        self._reader.start()
+        line = self.wait_for(lambda line: line["event"] == "listening", after=already)
+        self.port = line["port"]
+
+    def stop(self) -> int:
+        """Send it SIGTERM; return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._join()
+
+    def kill(self) -> None:
+        """Send it SIGKILL, if it still runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._join()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool], *, after: int = 0) -> dict[str, Any]:
+        """Return the first log line that is `wanted`; wait for it if need be."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found.extend(line for line in self._lines[after:] if wanted(line))
+            return bool(found) or self._ended
+
+        with self._changed:
+            self._changed.wait_for(look, TIMEOUT)
+        assert found, f"no such line in the central system's log: {self._lines[-5:]}"
+        return found[0]
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Return its log lines of one event."""
+        with self._changed:
+            return [line for line in self._lines if line["event"] == event]
+
+    def summary(self) -> dict[str, Any]:
+        """Stop it; return what it counted."""
+        assert self.stop() == 0
+        return self.lines("stopped")[-1]
+
+    def _join(self) -> int:
+        assert self._process is not None
+        assert self._reader is not None
+        status = self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
+        return status
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        with process.stderr as stderr, self._log.open("ab") as log:
+            for line in stderr:
+                log.write(line)
+                log.flush()
+                with contextlib.suppress(ValueError), self._changed:
+                    self._lines.append(json.loads(line))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of Locust's statistics."""
+
+    requests: int
+    failures: int
+    average: float
+    """Milliseconds."""
+    maximum: float
+    """Milliseconds."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run of Locust ended."""
+
+    status: int
+    output: str
+    csv_prefix: Path
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """Locust's statistics from its CSV file, by `type/name`."""
+        with Path(f"{self.csv_prefix}_stats.csv").open() as file:
+            return {
+                f"{row['Type']}/{row['Name']}": Row(
+                    int(row["Request Count"]),
+                    int(row["Failure Count"]),
+                    float(row["Average Response Time"]),
+                    float(row["Max Response Time"]),
+                )
+                for row in csv.DictReader(file)
+            }
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Locust's failures from its CSV file: how often, by `type/name: error`."""
+        with Path(f"{self.csv_prefix}_failures.csv").open() as file:
+            return {
+                f"{row['Method']}/{row['Name']}: {row['Error']}": int(row["Occurrences"])
+                for row in csv.DictReader(file)
+            }
+
+
+class Locust:
+    """A Locust process, in a session of its own, so that all that it forks ends with it."""
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        *args: str,
+        locustfile: Path = STEADY_STATE,
+        env: Mapping[str, str] | None = None,
+        name: str = "locust",
+    ) -> None:
+        self._csv_prefix = tmp_path / f"{name}-csv"
+        self._output = tmp_path / f"{name}.log"
+        reports = () if "--worker" in args else ("--csv", str(self._csv_prefix))
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "locust", "-f", str(locustfile), *reports, *args],
+                cwd=ROOT,
+                env=clean_environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(TIMEOUT)
+
+    def wait(self, timeout: float = TIMEOUT) -> Run:
+        """Wait for its end."""
+        status = self.process.wait(timeout)
+        return Run(status, self._output.read_text(errors="replace"), self._csv_prefix)
+
+
+def run_locust(tmp_path: Path, *args: str, **more: Any) -> Run:
+    """Run Locust to its end."""
+    with Locust(tmp_path, *args, **more) as locust:
+        return locust.wait()
