@@ -56,7 +56,14 @@ class CentralSystem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._join()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     @property
     def url(self) -> str:

@@ -249,6 +249,7 @@ class ChargePoint:
         """Cut its power: the connection goes, and with it the registration."""
         self._move(Trigger.POWER_OFF)
         self._forget_connection(now)
+        self.registration = Registration.NONE
         self._offline_since = None
 
     def attempt(self, now: float) -> bool:

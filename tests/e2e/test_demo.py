@@ -64,7 +64,8 @@ class Demo:
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that it started."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
+        return children
 
     def _read(self, stream: object) -> None:
         for line in stream:  # type: ignore[attr-defined]

@@ -99,6 +99,12 @@ class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no t
         super().__init__(identity, ws)
         self.seen = seen
         self.boots = boots
+        self._heartbeat = asyncio.Event()
+
+    async def next_heartbeat(self) -> None:
+        """Wait for the next Heartbeat on this connection."""
+        self._heartbeat.clear()
+        await self._heartbeat.wait()
 
     @on(Action.boot_notification)  # type: ignore[untyped-decorator]
     def on_boot(self, **_: Any) -> call_result.BootNotification:
@@ -110,6 +116,7 @@ class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no t
     @on(Action.heartbeat)  # type: ignore[untyped-decorator]
     def on_heartbeat(self) -> call_result.Heartbeat:
         self.seen["Heartbeat"] += 1
+        self._heartbeat.set()
         return call_result.Heartbeat(current_time=datetime.now(UTC).isoformat())
 
     @on(Action.status_notification)  # type: ignore[untyped-decorator]
@@ -168,8 +175,7 @@ def test_our_charge_points_answer_their_commands(tmp_path: Path) -> None:
     results: dict[str, Any] = {}
 
     async def operate(central: TheirCentralSystem) -> None:
-        while central.boots[central.id] < 2 or not central.seen["Heartbeat"]:
-            await asyncio.sleep(0.05)
+        await central.next_heartbeat()
         if results:
             return  # the connection after the Reset
         heartbeats = central.seen["Heartbeat"]
@@ -181,8 +187,8 @@ def test_our_charge_points_answer_their_commands(tmp_path: Path) -> None:
         )
         with pytest.raises(TheirNotImplementedError):
             await central.call(call.ChangeAvailability(0, AvailabilityType.operative), suppress=False)
-        while central.seen["Heartbeat"] == heartbeats:
-            await asyncio.sleep(0.05)
+        if central.seen["Heartbeat"] == heartbeats:
+            await central.next_heartbeat()
         results["heartbeats"] = central.seen["Heartbeat"] - heartbeats
         results["reset"] = await central.call(call.Reset(type=ResetType.soft), suppress=False)
 

@@ -1,0 +1,35 @@
+# One image for all of Ampswarm; the command chooses what a container is:
+#
+#   docker run ampswarm central-system [options]
+#   docker run ampswarm locust-master  [Locust's options]
+#   docker run ampswarm locust-worker --master-host MASTER [Locust's options]
+#   docker run ampswarm locust         [Locust's options]     one process with everything
+
+FROM python:3.13-slim AS build
+WORKDIR /build
+RUN python3 -m venv /opt/ampswarm
+COPY requirements/runtime.txt requirements/build.txt requirements/
+RUN /opt/ampswarm/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements/runtime.txt
+# The build tools stay behind in this stage.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY ampswarm ampswarm
+COPY server server
+RUN /opt/build/bin/python -m hatchling build --target wheel --directory /tmp \
+    && /opt/ampswarm/bin/pip install --no-cache-dir --no-compile --no-deps /tmp/ampswarm-*.whl \
+    && /opt/ampswarm/bin/pip uninstall --yes --quiet pip \
+    && find /opt/ampswarm -name tests -type d -prune -exec rm -rf {} +
+
+FROM python:3.13-slim
+RUN useradd --system --create-home --uid 10001 ampswarm
+COPY --from=build /opt/ampswarm /opt/ampswarm
+COPY --chmod=755 docker-entrypoint /usr/local/bin/
+COPY locustfiles /locustfiles
+ENV PATH=/opt/ampswarm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER ampswarm
+WORKDIR /home/ampswarm
+# Central system; Locust's web UI; Locust's master.
+EXPOSE 8080 8089 5557
+ENTRYPOINT ["docker-entrypoint"]
+CMD ["central-system"]
