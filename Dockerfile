@@ -22,9 +22,9 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /tmp \
     && find /opt/ampswarm -name tests -type d -prune -exec rm -rf {} +
 
 FROM python:3.13-slim
-RUN useradd --system --create-home --uid 10001 ampswarm
+RUN useradd --create-home --uid 10001 ampswarm
 COPY --from=build /opt/ampswarm /opt/ampswarm
-COPY --chmod=755 docker-entrypoint /usr/local/bin/
+COPY docker-entrypoint /usr/local/bin/
 COPY locustfiles /locustfiles
 ENV PATH=/opt/ampswarm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER ampswarm

@@ -33,7 +33,7 @@ lint: $(VENV)/dev  ## ruff and import-linter
 types: $(VENV)/dev  ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(VENV)/runtime  ## memory and CPU per charge point and per connection
+bench: $(VENV)/dev  ## memory and CPU per charge point and per connection
 	$(BIN)/python -m benchmarks.idle_fleet
 
 lock: $(VENV)/dev  ## pin the newest allowed version of every dependency, with hashes

@@ -49,19 +49,19 @@ class Measurements:
     def observe(self, event: StationEvent) -> None:
         """Report what a charge point observed, if it is something that is measured."""
         match event:
-            case Answered(action=action, sent=sent, ended=ended):
-                self._fire("OCPP", action, ended - sent, None)
+            case Answered(action=action, sent=sent, ended=ended, size=size):
+                self._fire("OCPP", action, ended - sent, None, size)
             case Online(since=since, now=now):
                 self._fire("FLOW", "online", now - since, None)
             case Failed(action=action, sent=sent, ended=ended):
                 self._fire("OCPP", action, ended - sent, CallFailed(_words(event)))
 
-    def _fire(self, kind: str, name: str, seconds: float, exception: Exception | None) -> None:
+    def _fire(self, kind: str, name: str, seconds: float, exception: Exception | None, size: int = 0) -> None:
         self._request.fire(
             request_type=kind,
             name=name,
             response_time=seconds * 1000,
-            response_length=0,
+            response_length=size,
             exception=exception,
             context=_CONTEXT,
         )

@@ -69,6 +69,8 @@ class Answered:
     """When the Call should have gone out."""
     sent: float
     ended: float
+    size: int
+    """Length of the answer's text, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ class Session:
         except OcppError as error:
             return self._fail(Failure.INVALID_ANSWER, error.code.value, now)
         self._outstanding = None
-        return Answered(outstanding.action, frame.payload, outstanding.due, outstanding.sent, now)
+        return Answered(outstanding.action, frame.payload, outstanding.due, outstanding.sent, now, len(text))
 
     def respond(self, unique_id: str, payload: Payload) -> bytes:
         """Return the CallResult to the peer's Call `unique_id`."""

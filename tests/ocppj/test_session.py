@@ -44,8 +44,9 @@ def test_a_call_is_answered() -> None:
     assert call == [2, "t-1", "Heartbeat", {}]
     assert not session.is_idle
     assert session.deadline == 40.0
-    event = session.receive(json.dumps([3, call[1], TIME]), 10.5)
-    assert Answered("Heartbeat", TIME, due=9.0, sent=10.0, ended=10.5) == event
+    answer = json.dumps([3, call[1], TIME])
+    event = session.receive(answer, 10.5)
+    assert Answered("Heartbeat", TIME, due=9.0, sent=10.0, ended=10.5, size=len(answer)) == event
     assert session.is_idle
     assert session.deadline is None
 
