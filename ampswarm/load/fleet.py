@@ -72,6 +72,10 @@ class Fleet:
             assert self.environment.parsed_options is not None
             self._settings = Settings.from_options(self.environment.parsed_options)
             self.lifecycle = LifecycleLog(_log if self._settings.log_lifecycle else None)
+            if self._settings.seed:
+                # Each worker draws its own numbers, and the same ones in the next run.
+                worker = getattr(self.environment.runner, "worker_index", 0)
+                self.random = random.Random(f"{self._settings.seed}/{worker}")  # noqa: S311  jitter
         return self._settings
 
     def configure(self) -> None:

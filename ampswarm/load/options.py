@@ -110,6 +110,8 @@ OPTIONS: Final = (
             in_web_ui=False),
     _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
             "Check the central system's certificate: true or false", in_web_ui=False),
+    _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
+            "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
@@ -171,6 +173,8 @@ class Settings:
     log_lifecycle: bool
     tls_ca_file: str
     tls_verify: bool
+    seed: int
+    """0 for none."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Settings:
@@ -197,6 +201,7 @@ class Settings:
             log_lifecycle=options.log_lifecycle,
             tls_ca_file=options.tls_ca_file,
             tls_verify=options.tls_verify,
+            seed=options.seed,
         )
 
     def tls_context(self) -> ssl.SSLContext:

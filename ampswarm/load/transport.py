@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import websocket
 from gevent import Timeout, get_hub, monkey
 from gevent.lock import RLock
-from websocket import ABNF
+from websocket import ABNF, _handshake
 
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 # Under Locust, `socket.socket` is gevent's. This is the one underneath.
 _socket_type: Final[type[socket.socket]] = monkey.get_original("socket", "socket")
+
+# websocket-client keeps cookies that name a domain for the whole process: the cookie with which a load
+# balancer marks one charge point would send the whole fleet to the same replica.
+_handshake.CookieJar.add = lambda set_cookie: None  # type: ignore[method-assign]  # noqa: ARG005
 
 _READABLE: Final = 1
 _WRITABLE: Final = 2

@@ -142,6 +142,18 @@ def test_delays_grow_while_attempts_fail_and_start_again_after_an_answer() -> No
     assert scene.charge_point.next_deadline() - scene.now <= 2
 
 
+def test_delays_start_again_after_a_connection_that_lasted() -> None:
+    """An hour of quiet connection is as good as an answer."""
+    scene = Scene()
+    scene.boot(interval=86400)
+    for _ in range(20):
+        scene.refuse() if scene.charge_point.link is Link.WAITING else scene.lose()
+    scene.connect()
+    scene.wait(91)
+    scene.lose()
+    assert scene.charge_point.next_deadline() - scene.now <= 2
+
+
 def test_retry_after_makes_the_delay_longer_and_never_shorter() -> None:
     """Retry-After: 500 is honoured; Retry-After: 0 does not undo the back-off."""
     scene = Scene()

@@ -88,6 +88,18 @@ def test_a_central_system_that_pings_idle_connections_may_be_silent_when_there_i
         pings.heard(now)
 
 
+def test_one_late_ping_is_forgotten() -> None:
+    """A central system that once stalled for 10 minutes must not make the watch blind for the rest of the day."""
+    pings = watch()
+    now = 0.0
+    for gap in (60, 60, 600, *[60] * 8):
+        pings.ping(now)
+        now += gap
+    pings.ping(now)
+    assert pings.deadline is not None
+    assert pings.deadline - now < 1.5 * 64 + 5
+
+
 def test_fixed_is_the_original_s_rule() -> None:
     """Once a PING has come, the connection goes when none follows within 31 s, whatever else comes."""
     pings = watch(WatchMode.FIXED)

@@ -139,6 +139,23 @@ def test_retry_after_may_be_a_date() -> None:
         assert 55 < failure(peer).retry_after <= 60
 
 
+def test_a_charge_point_does_not_carry_another_one_s_cookie() -> None:
+    """A load balancer's cookie for one connection must not send the whole fleet to one replica."""
+    requests: list[bytes] = []
+
+    def script(sock: socket.socket) -> None:
+        requests.append(read_request(sock))
+        cookie = b"\r\nSet-Cookie: server=a; Domain=localhost\r\n\r\n"
+        sock.sendall(upgraded(requests[-1]).removesuffix(b"\r\n\r\n") + cookie)
+        read_frame(sock)
+
+    with ScriptedPeer(script) as peer:
+        for identity in ("CP1", "CP2"):
+            connector().connect(endpoint(peer.port, host="localhost"), identity).close(SOON)
+    assert len(requests) == 2
+    assert b"cookie" not in requests[1].lower()
+
+
 @pytest.mark.parametrize("subprotocol", [None, b"ocpp2.0.1"])
 def test_no_agreement_on_the_subprotocol_is_not_connected(subprotocol: bytes | None) -> None:
     """J 3.2: the upgrade is completed without the header, and that is a failure."""
@@ -361,6 +378,27 @@ def test_tls_messages_arrive_whole(authority: trustme.CA) -> None:
         for text in (b"[1]", b"[" + b" " * 100_000 + b"]"):
             connection.send(text)
             assert text == connection.receive(deadline())
+        connection.close(SOON)
+
+
+def test_tls_what_is_decrypted_already_is_not_waited_for(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two messages in one TLS record: the socket has nothing more to say when the first was read."""
+    monkeypatch.setattr("ampswarm.load.transport._READ_SIZE", 100)
+    first, second = b"1" * 98, b"2" * 98  # each frame is exactly one read
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(upgraded(read_request(sock)))
+        read_frame(sock)
+        sock.sendall(frame(TEXT, first) + frame(TEXT, second))
+        read_frame(sock)
+
+    with ScriptedPeer(script, server_context(authority, "127.0.0.1")) as peer:
+        connection = connector(tls=client_context(authority)).connect(endpoint(peer.port, "wss"), "CP1")
+        connection.send(b"[]")
+        assert first == connection.receive(deadline())
+        assert second == connection.receive(deadline(0.5))
         connection.close(SOON)
 
 
