@@ -135,15 +135,22 @@ def _wait_for_port(port: int) -> None:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What one charge point costs one side."""
+
+    idle_kib: float
+    boot_ms: float
+    """CPU to connect, boot and report the status of two connectors."""
+
+
+@dataclass(frozen=True)
 class Figures:
     """One run, for each side: per charge point and per connection."""
 
     scheme: str
     charge_points: int
-    generator_kib: float
-    central_system_kib: float
-    generator_ms_per_boot: float
-    central_system_ms_per_boot: float
+    generator: Cost
+    central_system: Cost
     failures: int
 
 
@@ -155,9 +162,14 @@ def idle(charge_points: int, *, rate: int, tls: bool) -> Figures:
         before = Sample.of(bench.locust), Sample.of(bench.central_system)
         bench.grow_to(SMALL + charge_points, rate)
         after = Sample.of(bench.locust), Sample.of(bench.central_system)
-        sizes = [(b.resident - a.resident) / charge_points / 1024 for a, b in zip(before, after, strict=True)]
-        times = [(b.cpu - a.cpu) / charge_points * 1000 for a, b in zip(before, after, strict=True)]
-        return Figures("wss" if tls else "ws", charge_points, *sizes, *times, bench.failures())
+        generator, central_system = (_difference(a, b, charge_points) for a, b in zip(before, after, strict=True))
+        return Figures("wss" if tls else "ws", charge_points, generator, central_system, bench.failures())
+
+
+def _difference(before: Sample, after: Sample, charge_points: int) -> Cost:
+    return Cost(
+        (after.resident - before.resident) / charge_points / 1024, (after.cpu - before.cpu) / charge_points * 1000
+    )
 
 
 def heartbeats(charge_points: int, *, seconds: float) -> dict[str, float]:
@@ -189,8 +201,8 @@ def main() -> None:
     print(f"{'':8}{'generator':>24}{'central system':>28}")
     for run in runs:
         print(
-            f"{run.scheme:8}{run.generator_kib:11.1f} KiB{run.generator_ms_per_boot:7.2f} ms"
-            f"{run.central_system_kib:15.1f} KiB{run.central_system_ms_per_boot:7.2f} ms"
+            f"{run.scheme:8}{run.generator.idle_kib:11.1f} KiB{run.generator.boot_ms:7.2f} ms"
+            f"{run.central_system.idle_kib:15.1f} KiB{run.central_system.boot_ms:7.2f} ms"
             f"   per idle charge point, per connect and boot; {run.failures} failures"
         )
     print(

@@ -88,6 +88,16 @@ def test_a_central_system_that_pings_idle_connections_may_be_silent_when_there_i
         pings.heard(now)
 
 
+def test_an_uneven_rhythm_is_a_rhythm() -> None:
+    """40 s, 100 s, 40 s, 100 s: the short gap does not make the watch forget the long one."""
+    pings = watch()
+    now = 0.0
+    for gap in (100, 40) * 10:
+        pings.ping(now)
+        now += gap
+        assert pings.deadline is None or now < pings.deadline
+
+
 def test_one_late_ping_is_forgotten() -> None:
     """A central system that once stalled for 10 minutes must not make the watch blind for the rest of the day."""
     pings = watch()
