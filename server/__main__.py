@@ -27,6 +27,7 @@ from server.transactions import Transactions
 _FLUSH_INTERVAL: Final = 1.0
 _SHUTDOWN_TIMEOUT: Final = 3.0
 """Seconds for charge points to answer the Close frame; the process is gone within 5."""
+_ABORT_TIMEOUT: Final = 1.0
 _MAX_LOGGED_MESSAGE: Final = 4096
 
 
@@ -66,6 +67,13 @@ async def _flush_for_ever(lifecycle: LifecycleLog) -> None:
         lifecycle.flush(time.monotonic())
 
 
+async def _until_nobody_is_connected(metrics: Metrics, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while metrics.connections and loop.time() < deadline:  # noqa: ASYNC110  no event tells the last
+        await asyncio.sleep(0.02)
+
+
 async def _run(config: Config) -> int:
     metrics = Metrics()
     # Another process before or after this one starts elsewhere, so that ids do not meet.
@@ -89,10 +97,10 @@ async def _run(config: Config) -> int:
         loop.add_signal_handler(signal_number, stopping.set)
     try:
         server = await listen(central, config.host, config.port)
-    except OSError as error:
-        sys.stderr.write(
-            f"central-system: error: cannot listen on {config.host} port {config.port}: {error.strerror or error}\n"
-        )
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: what cannot be a name at all, such as one with a part of 70 characters.
+        why = getattr(error, "strerror", None) or "not a host name"
+        sys.stderr.write(f"central-system: error: cannot listen on {config.host} port {config.port}: {why}\n")
         return 2
     port = server.sockets[0].getsockname()[1]
     write_line({"event": "listening", "host": config.host, "port": port})
@@ -104,10 +112,9 @@ async def _run(config: Config) -> int:
         task.cancel()
     server.close()
     central.close_all(CloseCode.GOING_AWAY, "the central system is going away")
-    deadline = loop.time() + _SHUTDOWN_TIMEOUT
-    while metrics.connections and loop.time() < deadline:  # noqa: ASYNC110  no event tells the last
-        await asyncio.sleep(0.02)
+    await _until_nobody_is_connected(metrics, _SHUTDOWN_TIMEOUT)
     central.abort_all()
+    await _until_nobody_is_connected(metrics, _ABORT_TIMEOUT)
     lifecycle.flush(time.monotonic(), final=True)
     write_line(
         {

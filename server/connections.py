@@ -127,6 +127,8 @@ class CentralSystem:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
+        self.is_closing = False
+        """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
         # Identities that were accepted since this process started.
         self._accepted: set[str] = set()
@@ -195,7 +197,8 @@ class CentralSystem:
                 connection.peer.ping()
 
     def close_all(self, code: int, reason: str) -> None:
-        """Close every connection."""
+        """Close every connection, and take no new ones."""
+        self.is_closing = True
         for connection in tuple(self._connections.values()):
             connection.peer.close(code, reason)
 

@@ -154,6 +154,10 @@ class _PicowsPeer(WSListener):
 
 def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeResponseWithListener]:
     def route(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        if central.is_closing:
+            central.refused(HTTPStatus.SERVICE_UNAVAILABLE, "the central system is going away")
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+            return WSUpgradeResponseWithListener(response, None)
         try:
             # Latin-1 takes any byte; the identity's own decoding decides what is UTF-8.
             identity = identity_from_path(request.path.decode("latin-1"))

@@ -12,6 +12,9 @@ from typing import Final
 
 _TOLERANCE: Final = 1.5
 _MARGIN: Final = 5.0
+_PROVISIONAL: Final = 3600.0
+"""Seconds, while only one PING has come. Central systems ping every few seconds or minutes, for the
+sake of routers that forget a quiet connection within the hour."""
 
 
 class WatchMode(StrEnum):
@@ -48,8 +51,9 @@ class PingWatch:
 
     In learning mode the limit is one and a half times the usual gap between two PINGs and 5 s
     more, counted from whatever was heard last: a central system that pings only idle connections
-    is silent for longer when there is traffic. Before two PINGs have shown a rhythm there is
-    no limit. The rhythm is kept across connections.
+    is silent for longer when there is traffic. Before two PINGs have shown a rhythm the limit is
+    an hour. The rhythm is kept across connections, and forgotten when a connection was dropped for
+    it: it may be the central system that has changed.
     """
 
     __slots__ = ("_gap", "_heard", "_last_ping", "_rule")
@@ -72,6 +76,10 @@ class PingWatch:
             self._gap = max(gap, (self._gap + gap) / 2)
         self._last_ping = self._heard = now
 
+    def missed(self) -> None:
+        """The connection is dropped: learn the rhythm anew on the next one."""
+        self._gap = 0.0
+
     def heard(self, now: float) -> None:
         """Something other than a PING came in at `now`, in seconds."""
         self._heard = now
@@ -84,6 +92,5 @@ class PingWatch:
             return None
         if rule.mode is WatchMode.FIXED:
             return self._last_ping + rule.timeout
-        if not self._gap:
-            return None
-        return self._heard + max(rule.timeout, _TOLERANCE * self._gap + _MARGIN)
+        limit = _TOLERANCE * self._gap + _MARGIN if self._gap else _PROVISIONAL
+        return self._heard + max(rule.timeout, limit)

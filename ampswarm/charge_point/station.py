@@ -157,6 +157,7 @@ class ChargePoint:
         "_watch",
         "close_reason",
         "identity",
+        "is_heard",
         "link",
         "registration",
         "template",
@@ -179,6 +180,8 @@ class ChargePoint:
         """How it stands to the central system. Kept over a lost network, forgotten by a reboot."""
         self.close_reason: CloseReason | None = None
         """Why it wants its connection closed; `None` unless `link` is CLOSING."""
+        self.is_heard = True
+        """Whether its last Call got an answer, or none is known to have failed for want of one."""
         self._session = Session(unique_ids, template.call_timeout)
         self._random = random
         self._utc_offset = utc_offset
@@ -230,8 +233,11 @@ class ChargePoint:
         if self.link is not Link.OPEN:
             return _FOREVER
         deadline = self._session.deadline
+        if self.close_reason is not None:
+            # Nothing but the outstanding Call is waited for: see `poll`.
+            return 0.0 if deadline is None else deadline
         if deadline is None:
-            deadline = 0.0 if self.close_reason is not None else self._next_call_at()
+            deadline = self._next_call_at()
         if self._watch is not None:
             missing = self._watch.deadline
             if missing is not None and missing < deadline:
@@ -274,8 +280,8 @@ class ChargePoint:
 
         Args:
             now: the time.
-            retry_after: seconds that the central system asked for (Retry-After); the back-off may
-                make it longer, never shorter.
+            retry_after: seconds that the central system asked for (Retry-After); the back-off's
+                delay comes on top.
         """
         self._move(Trigger.REFUSED)
         self._back_off(now, retry_after)
@@ -318,6 +324,7 @@ class ChargePoint:
         if self._watch is not None:
             missing = self._watch.deadline
             if missing is not None and now >= missing:
+                self._watch.missed()
                 self.close_reason = CloseReason.PING_MISSING
                 self._move(Trigger.CLOSE)
                 return messages
@@ -335,6 +342,7 @@ class ChargePoint:
         match event:
             case Answered():
                 self._failures_in_a_row = 0
+                self.is_heard = True
                 self._emit(event)
                 self._call_answered(event, now)
             case Failed():
@@ -427,7 +435,8 @@ class ChargePoint:
     def _back_off(self, now: float, retry_after: float) -> None:
         delay = self.template.backoff.delay(self._failures_in_a_row, self._random)
         self._failures_in_a_row += 1
-        self._retry_at = now + max(delay, retry_after)
+        # On top, not instead: a fleet that was refused in one instant must not come back in one.
+        self._retry_at = now + retry_after + delay
 
     def _forget_connection(self, now: float) -> None:
         for failed in self._session.lost(now):
@@ -516,6 +525,8 @@ class ChargePoint:
 
     def _call_failed(self, failed: Failed, now: float) -> None:
         self._emit(failed)
+        if failed.failure is Failure.TIMED_OUT:
+            self.is_heard = False
         was_cut = failed.failure is Failure.CONNECTION_LOST
         if failed.action == "BootNotification":
             # Core 4.2 gives no time for a lost answer: after a cut the back-off is pause enough.

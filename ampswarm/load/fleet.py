@@ -27,7 +27,7 @@ from ampswarm.load.options import (
     central_system_url,
     check_form,
 )
-from ampswarm.load.transport import Connector, Resolver
+from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
 
@@ -63,7 +63,8 @@ class Fleet:
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
         self._settings: Settings | None = None
-        self._spawned = 0
+        # Not the same for all workers: their charge points would start in the same instants.
+        self._spread = self.random.random()
 
     @property
     def settings(self) -> Settings:
@@ -85,21 +86,41 @@ class Fleet:
         self._endpoints.clear()
 
     def endpoint(self, url: str | None) -> Endpoint:
-        """Return the endpoint that a user class's `host` names.
+        """Return the endpoint that a user class's `host` names; without one, CS_HOST and its like do.
 
         Raises:
             InvalidEndpoint: it is not the URL of an OCPP-J endpoint.
         """
-        if url not in self._endpoints:
-            self._endpoints[url or ""] = parse_endpoint(url or "")
-        return self._endpoints[url or ""]
+        key = url or ""
+        if key not in self._endpoints:
+            assert self.environment.parsed_options is not None
+            self._endpoints[key] = parse_endpoint(url or central_system_url(self.environment.parsed_options))
+        return self._endpoints[key]
 
-    def connector(self, endpoint: Endpoint) -> Connector:
-        """Return how to connect to `endpoint`.
+    def connect(self, url: str | None, identity: str) -> Connection:
+        """Return an open connection of the charge point `identity` to a user class's `host`.
 
         Raises:
-            InvalidOption: the CA file cannot be used.
+            ConnectFailed: with the class of what went wrong.
         """
+        try:
+            endpoint = self.endpoint(url)
+            connector = self._connector_for(endpoint)
+        except (InvalidEndpoint, InvalidOption) as error:
+            # Found at the start of the process where it can be. A master's options may not hold here.
+            raise ConnectFailed(str(error)) from None
+        return connector.connect(endpoint, identity)
+
+    def check(self, url: str | None) -> None:
+        """Find out whether charge points could connect to `url` at all.
+
+        Raises:
+            InvalidEndpoint: it is not the URL of an OCPP-J endpoint.
+            InvalidOption: the CA file cannot be used, or options contradict each other.
+        """
+        self._connector_for(self.endpoint(url))
+
+    def _connector_for(self, endpoint: Endpoint) -> Connector:
         if self._connector is None or (endpoint.is_secure and self._connector.tls is None):
             settings = self.settings
             tls = settings.tls_context() if endpoint.is_secure else None
@@ -112,12 +133,13 @@ class Fleet:
         Locust spawns all charge points of a second in its first instant. The multiples of the golden
         ratio spread any number of them evenly over it.
         """
-        self._spawned += 1
-        return self._spawned * _GOLDEN_RATIO % 1.0
+        self._spread = (self._spread + _GOLDEN_RATIO) % 1.0
+        return self._spread
 
     def online(self) -> tuple[int, int]:
-        """Return how many charge points are online, and how many there are."""
-        return sum(each.is_online for each in self.charge_points), len(self.charge_points)
+        """Return how many charge points are online and get answers, and how many there are."""
+        online = sum(each.is_online and each.is_heard for each in self.charge_points)
+        return online, len(self.charge_points)
 
 
 def fleet_of(environment: Environment) -> Fleet:
@@ -186,21 +208,24 @@ def _apply_defaults(environment: Environment) -> None:
         options.num_users = options.concurrency_level
     if options.spawn_rate is None:
         options.spawn_rate = DEFAULT_SPAWN_RATE
+    # Locust gives the environment's host to every user class: not over one that has its own.
     if environment.host is None and not any(each.host for each in environment.user_classes):
         environment.host = options.host = central_system_url(options)
 
 
 def _check(environment: Environment, fleet: Fleet) -> None:
     """Find what is wrong with the options before the first connection."""
-    hosts = {environment.host} if environment.host else {each.host for each in environment.user_classes}
-    try:
-        for host in hosts:
-            fleet.connector(fleet.endpoint(host))
-        _ = fleet.settings
-    except InvalidEndpoint as error:
-        _exit(f"--host: {error}")
-    except InvalidOption as error:
-        _exit(f"{error}")
+    classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
+    hosts = {each.host: f"the host of {each.__name__}" for each in classes}
+    if environment.host is not None:
+        hosts = {environment.host: "--host"}
+    for host, whose in hosts.items():
+        try:
+            fleet.check(host)
+        except InvalidEndpoint as error:
+            _exit(f"{whose}: {error}")
+        except InvalidOption as error:
+            _exit(f"{error}")
 
 
 def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
@@ -210,7 +235,7 @@ def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
     def check_swarm_form() -> Response | None:
         if request.method != "POST" or not request.path.endswith("/swarm"):
             return None
-        wrong = check_form(request.form.to_dict())
+        wrong = check_form(request.form.to_dict(), web_ui.environment.parsed_options)
         if wrong is None:
             return None
         return jsonify({"success": False, "message": wrong, "host": web_ui.environment.host})
@@ -224,11 +249,13 @@ class OnlineVerdict:
         self._fleet = fleet
         self._runner = runner
         self._counts: dict[str, tuple[int, int]] = {}
+        self._target = 0
         if isinstance(runner, MasterRunner):
             runner.register_message(AT_STOP, self._on_at_stop)
 
     def note(self) -> None:
         """The test stops now: count before the charge points go."""
+        self._target = self._runner.target_user_count
         if isinstance(self._runner, MasterRunner):
             self._counts = {}
             return
@@ -240,11 +267,13 @@ class OnlineVerdict:
 
     def decide(self) -> None:
         """Locust quits: say what was counted, and fail the run if that was asked for."""
-        if isinstance(self._runner, WorkerRunner) or not self._counts:
+        if isinstance(self._runner, WorkerRunner):
             return
         online = sum(count for count, _ in self._counts.values())
-        total = sum(count for _, count in self._counts.values())
-        logger.info("%d of %d charge points were online when the test ended", online, total)
+        # A worker that died said nothing: its charge points count as what they are, not online.
+        total = max(self._target, sum(count for _, count in self._counts.values()))
+        if total:
+            logger.info("%d of %d charge points were online when the test ended", online, total)
         options = self._environment.parsed_options
         if options is not None and options.require_online and (online < total or total == 0):
             logger.error("not every charge point was online when the test ended")

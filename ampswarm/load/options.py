@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
 
+_SAMPLE_NUMBERS: Final = sorted(
+    {digit * 10**power + more for power in range(9) for digit in (1, 2, 9) for more in (0, 1, 10)}
+)
+"""Numbers that differ in each of their digits: what makes two of them alike is no format for a fleet."""
+
 _DAY: Final = 24 * 60 * 60.0
 
 
@@ -37,14 +42,15 @@ def identity_format(text: str) -> str:
         argparse.ArgumentTypeError: it does not.
     """
     try:
-        first, second = text.format(1), text.format(2)
-        encode_identity(first)
-        encode_identity(text.format(10**9))
-    except (ValueError, IndexError, KeyError, AttributeError) as error:
+        identities = [text.format(number) for number in _SAMPLE_NUMBERS]
+        for identity in identities:
+            encode_identity(identity)
+    except (ValueError, IndexError, KeyError, AttributeError, TypeError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a format of identities: {error}") from None
-    if first == second:
+    if len(set(identities)) < len(identities):
         raise argparse.ArgumentTypeError(
-            f"{text!r} gives all charge points the same identity: it needs a place for the number, as in CP{{:06d}}"
+            f"{text!r} gives several charge points the same identity: it needs a place for the whole "
+            "number, as in CP{:06d}"
         )
     return text
 
@@ -54,7 +60,7 @@ def _host_name(text: str) -> str:
         host = parse_endpoint(f"ws://[{text}]" if ":" in text else f"ws://{text}").host
     except InvalidEndpoint:
         host = ""
-    if host != text.lower():
+    if not text or host != text.lower():
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address")
     return text
 
@@ -139,17 +145,18 @@ def add_options(parser: LocustArgumentParser) -> None:
         )
 
 
-def check_form(form: dict[str, str]) -> str | None:
-    """Return what is wrong with the values that the web UI's form sends, or `None`."""
+def check_form(form: dict[str, str], options: argparse.Namespace) -> str | None:
+    """Return what is wrong with the values that the web UI's form sends, or `None`.
+
+    Args:
+        form: the form's fields.
+        options: what holds for those that it leaves out.
+    """
     try:
-        for option in OPTIONS:
-            if option.dest in form:
-                option.parse(form[option.dest])
+        parsed = {each.dest: each.parse(form[each.dest]) for each in OPTIONS if each.dest in form}
         if form.get("host"):
             parse_endpoint(form["host"])
-        numbers = {name: float(form[name]) for name in ("reconnect_min", "reconnect_max") if name in form}
-        if len(numbers) == 2:
-            Backoff(Growth.EXPONENTIAL, numbers["reconnect_min"], numbers["reconnect_max"])
+        Settings.from_options(argparse.Namespace(**{**vars(options), **parsed}))
     except (argparse.ArgumentTypeError, ValueError) as error:
         return f"{error}"
     return None

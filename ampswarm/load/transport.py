@@ -21,8 +21,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import websocket
-from gevent import Timeout, get_hub, monkey
-from gevent.lock import RLock
+from gevent import Timeout, get_hub, monkey, spawn
+from gevent import sleep as gevent_sleep
+from gevent.event import AsyncResult
 from websocket import ABNF, _handshake
 
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
@@ -40,10 +41,12 @@ _handshake.CookieJar.add = lambda set_cookie: None  # type: ignore[method-assign
 _READABLE: Final = 1
 _WRITABLE: Final = 2
 _READ_SIZE: Final = 16 * 1024
-_MAX_HANDSHAKE: Final = 1024 * 1024
-"""Bytes of a response to an upgrade request; whatever sends more is no central system."""
+_MAX_RESPONSE_HEAD: Final = 64 * 1024
+"""Bytes of the status line and headers that answer an upgrade request."""
 _STALL_TIMEOUT: Final = 30.0
 """Seconds for the rest of a frame to come, or to go out, before the connection counts as lost."""
+_UNRESOLVED_FOR: Final = 1.0
+"""Seconds for which a failure to resolve a name is the answer for everybody."""
 _RESOLVED_FOR: Final = 30.0
 """Seconds for which a name's addresses are kept. As long as a rolling deployment takes to notice."""
 _NEVER: Final = float("inf")
@@ -81,30 +84,58 @@ class Resolver:
     """Addresses of host names, asked for once for all charge points of a worker."""
 
     def __init__(self) -> None:
-        self._lock = RLock()
-        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        # What is known, or was found not to be, and until when.
+        self._known: dict[tuple[str, int], tuple[float, list[Address] | OSError]] = {}
+        self._asked: dict[tuple[str, int], AsyncResult] = {}
         self._turn = 0
 
-    def addresses(self, host: str, port: int) -> list[Address]:
+    def addresses(self, host: str, port: int, deadline: float) -> list[Address]:
         """Return where to connect to, in the order in which to try.
 
         The order takes turns over the addresses of the family that the system prefers, so that the
         charge points spread over all of them.
 
+        Args:
+            host: a name or an address.
+            port: the TCP port.
+            deadline: when to give up, in seconds of the monotonic clock.
+
         Raises:
-            OSError: the name cannot be resolved.
+            OSError: the name cannot be resolved, or `TimeoutError` at the deadline.
         """
-        with self._lock:  # a whole fleet asks at once, and one question is enough
-            expires, addresses = self._known.get((host, port), (0.0, []))
-            now = time.monotonic()
-            if now >= expires:
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                addresses = [(family, address) for family, _, _, _, address in found]
-                self._known[host, port] = now + _RESOLVED_FOR, addresses
+        key = (host, port)
+        expires, addresses = self._known.get(key, (0.0, []))
+        if time.monotonic() >= expires:
+            addresses = self._ask(key, deadline)
+        if isinstance(addresses, OSError):
+            raise addresses
         preferred = [each for each in addresses if each[0] == addresses[0][0]]
         self._turn = (self._turn + 1) % len(preferred)
         others = [each for each in addresses if each[0] != addresses[0][0]]
         return preferred[self._turn :] + preferred[: self._turn] + others
+
+    def _ask(self, key: tuple[str, int], deadline: float) -> list[Address] | OSError:
+        """Wait for the answer to a question that one greenlet asks for all that have it."""
+        if key not in self._asked:
+            self._asked[key] = AsyncResult()
+            spawn(self._look_up, key)
+        try:
+            found: list[Address] | OSError = self._asked[key].get(timeout=max(0.0, deadline - time.monotonic()))
+        except Timeout:
+            raise TimeoutError from None
+        return found
+
+    def _look_up(self, key: tuple[str, int]) -> None:
+        answer: list[Address] | OSError
+        try:
+            found = socket.getaddrinfo(*key, type=socket.SOCK_STREAM)
+            answer, valid = [(family, address) for family, _, _, _, address in found], _RESOLVED_FOR
+        except OSError as error:
+            answer, valid = error, _UNRESOLVED_FOR
+        except UnicodeError:
+            answer, valid = socket.gaierror(socket.EAI_NONAME, "not a host name"), _UNRESOLVED_FOR
+        self._known[key] = time.monotonic() + valid, answer
+        self._asked.pop(key).set(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +171,15 @@ class Connector:
                 raise
         except ConnectFailed:
             raise
-        except TimeoutError:
-            # Also what websocket-client makes of it: WebSocketTimeoutException is none of these.
-            raise self._too_late() from None
         except websocket.WebSocketTimeoutException:
             raise self._too_late() from None
-        except websocket.WebSocketBadStatusException as error:
-            raise _refused(error.status_code, error.resp_headers or {}) from None
         except websocket.WebSocketConnectionClosedException:
             raise ConnectFailed("closed during the opening handshake") from None
         except websocket.WebSocketException as error:
             raise ConnectFailed(f"no WebSocket handshake: {_first_words(error)}") from None
         except (OSError, ValueError) as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise self._too_late() from None  # our own; the kernel's has a number
             raise ConnectFailed(describe(error)) from None
 
     def _too_late(self) -> ConnectFailed:
@@ -159,13 +187,14 @@ class Connector:
 
     def _connect_tcp(self, endpoint: Endpoint, deadline: float) -> BufferedSocket:
         failure: OSError | None = None
-        for family, address in self.resolver.addresses(endpoint.host, endpoint.port):
-            link = BufferedSocket(family, deadline)
+        addresses = self.resolver.addresses(endpoint.host, endpoint.port, deadline)
+        for number, (family, address) in enumerate(addresses):
+            # An address that swallows everything must leave time for those after it.
+            now = time.monotonic()
+            share = (deadline - now) / (len(addresses) - number)
+            link = BufferedSocket(family, now + share)
             try:
                 link.connect(address)
-            except TimeoutError:
-                link.close()
-                raise
             except OSError as error:
                 link.close()
                 failure = failure or error
@@ -173,6 +202,7 @@ class Connector:
                 link.close()
                 raise
             else:
+                link.deadline = deadline
                 return link
         raise failure or OSError(errno.EADDRNOTAVAIL, "no address")
 
@@ -183,7 +213,7 @@ class BufferedSocket:
     Every operation waits in gevent's loop until `deadline`, then raises `TimeoutError`.
     """
 
-    __slots__ = ("_buffer", "_closed", "_readable", "_received", "_sock", "_tls", "deadline", "is_broken")
+    __slots__ = ("_buffer", "_closed", "_in_handshake", "_readable", "_sock", "_tls", "deadline", "is_broken")
 
     def __init__(self, family: socket.AddressFamily, deadline: float) -> None:
         sock = _socket_type(family, socket.SOCK_STREAM)
@@ -193,8 +223,7 @@ class BufferedSocket:
         self._tls: Any = None
         self._readable = get_hub().loop.io(sock.fileno(), _READABLE)
         self._buffer = b""
-        # Bytes received in the opening handshake; -1 once it is over.
-        self._received = 0
+        self._in_handshake = True
         self._closed = False  # websocket-client looks at it, and leaks the socket without
         self.deadline = deadline
         """When operations give up, in seconds of the monotonic clock."""
@@ -204,11 +233,15 @@ class BufferedSocket:
     # -- what websocket-client calls ----------------------------------------------------------
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes; none when the peer has closed."""
+        """Return up to `size` bytes; none when the peer has closed.
+
+        Raises:
+            ConnectFailed: the upgrade was refused.
+        """
         if not self._buffer:
-            self._buffer = self._receive_some()
+            self._buffer = self._receive_response() if self._in_handshake else self._receive_some()
         buffer = self._buffer
-        if size == 1 and self._received >= 0:
+        if size == 1 and self._in_handshake:
             # The handshake is read byte by byte until one of them is a line feed. What comes
             # before the line feed is returned in one piece, which saves 200 calls a connect.
             end = buffer.find(b"\n")
@@ -289,7 +322,7 @@ class BufferedSocket:
 
     def handshake_done(self) -> None:
         """The upgrade is complete: from now on, bytes are returned as they are asked for."""
-        self._received = -1
+        self._in_handshake = False
 
     def is_readable_by(self, deadline: float | None) -> bool:
         """Wait until something can be read; False when `deadline` passes first. `None` is for ever."""
@@ -298,6 +331,25 @@ class BufferedSocket:
         return self._wait(self._readable, deadline)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _receive_response(self) -> bytes:
+        """Return the response to the upgrade request, and what came behind it.
+
+        Only one with status 101 is left to websocket-client: of any other it would read the body
+        before it looks at the status, as long as the body takes.
+        """
+        response = b""
+        while b"\r\n\r\n" not in response:
+            piece = self._receive_some()
+            if not piece:
+                break
+            response += piece
+            if len(response) > _MAX_RESPONSE_HEAD:
+                raise ConnectFailed("endless response to the opening handshake")
+        status, headers = _parse_response(response)
+        if status != HTTPStatus.SWITCHING_PROTOCOLS:
+            raise _refused(status, headers)
+        return response
 
     def _receive_some(self) -> bytes:
         while True:
@@ -310,10 +362,6 @@ class BufferedSocket:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             else:
-                if self._received >= 0:
-                    self._received += len(data)
-                    if self._received > _MAX_HANDSHAKE:
-                        raise ConnectFailed("endless response to the opening handshake")
                 return bytes(data)
 
     def _send_some(self, data: bytes) -> int:
@@ -345,6 +393,7 @@ class BufferedSocket:
             return True
         seconds = deadline - time.monotonic()
         if seconds <= 0:
+            gevent_sleep(0)  # whoever asks again and again lets the others live
             return False
         with Timeout(seconds, False):  # noqa: FBT003  gevent's way to say: leave the block, raise nothing
             hub.wait(watcher)
@@ -445,6 +494,24 @@ def _mask_key(size: int) -> bytes:
     return random.getrandbits(8 * size).to_bytes(size, "little")
 
 
+def _parse_response(response: bytes) -> tuple[int, dict[str, str]]:
+    """Return the status and the headers of a response, with header names in lower case.
+
+    Raises:
+        ConnectFailed: it is no HTTP response.
+    """
+    head, _, _ = response.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    code = rest[:3]
+    if not status_line:
+        raise ConnectFailed("closed during the opening handshake")
+    if not version.startswith("HTTP/") or not (code.isascii() and code.isdigit()):
+        raise ConnectFailed("no WebSocket handshake: it does not speak HTTP")
+    fields = (line.partition(":") for line in lines)
+    return int(code), {name.strip().lower(): value.strip() for name, _, value in fields}
+
+
 def _refused(status: int, headers: Mapping[str, str]) -> ConnectFailed:
     try:
         phrase = f" {HTTPStatus(status).phrase}"
@@ -460,7 +527,7 @@ def _retry_after(text: str) -> float:
         return min(float(text[:9]), _MAX_RETRY_AFTER)
     try:
         seconds = parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
@@ -482,7 +549,7 @@ def describe(error: Exception) -> str:  # noqa: PLR0911  one answer for each cla
             return f"TLS: certificate not accepted: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS: {(error.reason or 'failed').replace('_', ' ').lower()}"
-        case TimeoutError() | websocket.WebSocketTimeoutException():
+        case TimeoutError(errno=None) | websocket.WebSocketTimeoutException():
             return f"stalled for {_STALL_TIMEOUT:g} s"
         case websocket.WebSocketConnectionClosedException():
             return "connection lost"

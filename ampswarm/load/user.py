@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from locust import User
-from locust.user.task import DefaultTaskSet
+from locust.user.task import TaskSet
 
 from ampswarm.charge_point.station import (
     ChargePoint,
@@ -25,36 +25,43 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("ampswarm.message")
 
+_FAULT: Final = "a fault of the load generator"
+_FAULT_PAUSE: Final = 1.0
+"""Seconds: one charge point that fails at once and again must not keep the others from living."""
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds to wait for the central system's Close frame when the charge point ends a connection."""
 
 
-class _PumpedTasks(DefaultTaskSet):
-    """Locust's task loop, whose waits between tasks serve the charge point."""
+def _sleep_alive(task_set: TaskSet, seconds: float) -> None:
+    """Wait between two tasks; a charge point goes on living meanwhile."""
+    user = task_set.user
+    if isinstance(user, ChargePointUser):
+        user.sleep(seconds)
+    else:
+        gevent.sleep(seconds)
 
-    user: ChargePointUser
 
-    def _sleep(self, seconds: float) -> None:
-        self.user.sleep(seconds)
+# Where Locust waits between the tasks of a user, and of the task sets in it, however deep.
+TaskSet._sleep = _sleep_alive  # type: ignore[method-assign]  # noqa: SLF001
 
 
 class ChargePointUser(User):
     """A charge point: connects, boots, beats, answers and reconnects by itself.
 
     A subclass without tasks of its own does just that until Locust stops it. A task uses `sleep`
-    instead of `time.sleep`: while it waits, the charge point goes on living.
+    instead of `time.sleep`: while it waits, the charge point goes on living. `on_start` and `on_stop`
+    are the subclass's own, as for any Locust user.
     """
 
     abstract = True
 
-    charge_point: ChargePoint
-    """The charge point itself; there once the user has started."""
-
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._fleet: Fleet = fleet_of(environment)
+        self._charge_point: ChargePoint | None = None
         self._connection: Connection | None = None
         self._number = 0
+        self._network_back_at = 0.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -64,43 +71,83 @@ class ChargePointUser(User):
 
     # -- for scenarios ------------------------------------------------------------------------
 
+    @property
+    def charge_point(self) -> ChargePoint:
+        """The charge point itself: its identity, and whether it is online."""
+        return self._charge_point or self._switch_on()
+
     def sleep(self, seconds: float) -> None:
         """Let the charge point live for `seconds`; the scenario goes on after that."""
         self._pump(time.monotonic() + seconds)
 
+    def power_cycle(self, seconds: float) -> None:
+        """Cut its power for `seconds`: the connection breaks without a word, and a boot follows (J 5.4)."""
+        now = time.monotonic()
+        station = self.charge_point
+        self._cut("power cut")
+        station.power_off(now)
+        self._report()
+        gevent.sleep(seconds)
+        station.power_on(time.monotonic())
+
+    def lose_network(self, seconds: float) -> None:
+        """Cut its network for `seconds`: the connection breaks without a word, and it comes back by itself.
+
+        The attempts that it makes meanwhile reach nobody and are not counted as failures; the time
+        is part of FLOW / online.
+        """
+        station = self.charge_point
+        now = time.monotonic()
+        self._network_back_at = now + seconds
+        if self._cut("network lost"):
+            station.lost(now)
+            self._report()
+        self.sleep(seconds)
+
     # -- what Locust calls --------------------------------------------------------------------
 
-    def on_start(self) -> None:
-        """Prepare the charge point. It connects in the task loop: what raises here kills the user."""
-        self._taskset_instance = _PumpedTasks(self)
+    def run(self) -> None:  # type: ignore[misc]
+        """Run until stopped, and then close politely, within a bounded time.
+
+        Locust marks `run` as final, to have `on_start` and `on_stop` used instead. Those belong to
+        the scenario, which must not have to remember to call ours.
+        """
+        try:
+            super().run()  # type: ignore[no-untyped-call]
+        finally:
+            self._switch_off()
+
+    def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG002  Locust's signature
+        """Stop at once: a charge point is in the middle of its task for as long as it lives."""
+        stopped: bool = super().stop(force=True)
+        return stopped
+
+    def _switch_on(self) -> ChargePoint:
         fleet = self._fleet
         self._number = fleet.pool.acquire()
         settings = fleet.settings
         now = time.monotonic()
-        self.charge_point = ChargePoint(
+        station = ChargePoint(
             settings.identity_format.format(self._number),
             settings.template,
             unique_ids=fleet.unique_ids,
             random=fleet.random,
             utc_offset=time.time() - now,
         )
-        fleet.charge_points.add(self.charge_point)
-        self.charge_point.power_on(now, after=fleet.start_delay())
+        self._charge_point = station
+        fleet.charge_points.add(station)
+        station.power_on(now, after=fleet.start_delay())
+        return station
 
-    def on_stop(self) -> None:
-        """Close politely, within a bounded time."""
-        if self._number:
-            try:
-                self._disconnect()
-            finally:
-                self._fleet.charge_points.discard(self.charge_point)
-                self._fleet.pool.release(self._number)
-                self._number = 0
-
-    def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002, ARG002  Locust's signature
-        """Stop at once: a charge point is in the middle of its task for as long as it lives."""
-        stopped: bool = super().stop(force=True)
-        return stopped
+    def _switch_off(self) -> None:
+        if not self._number:
+            return
+        try:
+            self._disconnect()
+        finally:
+            self._fleet.charge_points.discard(self.charge_point)
+            self._fleet.pool.release(self._number)
+            self._number = 0
 
     # -- the pump -----------------------------------------------------------------------------
 
@@ -111,10 +158,12 @@ class ChargePointUser(User):
                 self._step(until)
             except ConnectionLost as lost:
                 self._lost(str(lost))
-            except Exception:
-                # A fault of ours must not leave a dead charge point behind a live connection.
-                self._lost("a fault of the load generator")
-                raise
+            except Exception as fault:  # noqa: BLE001  it must not leave a dead charge point behind
+                self._lost(_FAULT)
+                # To Locust's table of exceptions, which counts them, and never as a flood of lines.
+                self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
+                self._fleet.lifecycle.write("fault", time.monotonic(), error=repr(fault))
+                gevent.sleep(_FAULT_PAUSE)
 
     def _step(self, until: float) -> None:
         station = self.charge_point
@@ -148,15 +197,22 @@ class ChargePointUser(User):
         station = self.charge_point
         fleet = self._fleet
         began = time.monotonic()
+        if began < self._network_back_at:
+            station.refused(began)
+            return
         try:
-            endpoint = fleet.endpoint(self.host)
-            self._connection = fleet.connector(endpoint).connect(endpoint, station.identity)
+            self._connection = fleet.connect(self.host, station.identity)
         except ConnectFailed as error:
             now = time.monotonic()
             fleet.measurements.not_connected(now - began, error)
             station.refused(now, retry_after=error.retry_after)
             fleet.lifecycle.write("refused", now, identity=station.identity, why=error.reason)
             return
+        except Exception as fault:
+            now = time.monotonic()
+            fleet.measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
+            station.refused(now)
+            raise
         now = time.monotonic()
         fleet.measurements.connected(now - began)
         station.opened(now)
@@ -184,16 +240,19 @@ class ChargePointUser(User):
                 self._observe(events)
 
     def _lost(self, why: str) -> None:
+        if self._cut(why):
+            self.charge_point.lost(time.monotonic())
+            self._report()
+
+    def _cut(self, why: str) -> bool:
+        """Drop the connection without a word; return whether there was one."""
         connection = self._connection
         if connection is None:
-            return
+            return False
         self._connection = None
         connection.abort()
-        now = time.monotonic()
-        station = self.charge_point
-        station.lost(now)
-        self._fleet.lifecycle.write("lost", now, identity=station.identity, why=why)
-        self._report()
+        self._fleet.lifecycle.write("lost", time.monotonic(), identity=self.charge_point.identity, why=why)
+        return True
 
     def _report(self) -> None:
         self._observe(self.charge_point.take_events())

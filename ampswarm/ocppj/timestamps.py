@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
+
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+"""So that a clock that was set to any time can run on and still be written."""
 
 
 def format_utc(seconds: float) -> str:
@@ -16,10 +20,13 @@ def parse_utc(text: str) -> float:
     A text without a zone is taken as UTC, which core 3.14 recommends.
 
     Raises:
-        ValueError: `text` is not an ISO 8601 date and time.
+        ValueError: `text` is not an ISO 8601 date and time between 1970 and 9000.
     """
     try:
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(f"not an ISO 8601 date and time: {text[:40]!r}") from None
+    if not 0 <= seconds < _LATEST:
+        raise ValueError(f"not a date between 1970 and 9000: {text[:40]!r}")
+    return seconds

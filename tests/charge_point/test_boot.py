@@ -66,13 +66,17 @@ def test_the_clock_is_set_from_the_answers() -> None:
     assert pytest.approx(scene.charge_point.utc(scene.now), abs=0.01) == UTC_AT_ZERO
 
 
-def test_a_time_that_is_none_does_not_end_the_charge_point() -> None:
+@pytest.mark.parametrize(
+    "current_time", ["soon", "", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59Z"]
+)
+def test_a_time_that_is_none_does_not_end_the_charge_point(current_time: str) -> None:
     """The schema takes any text as currentTime."""
     scene = powered()
     scene.expect("BootNotification")
-    scene.answer({"status": "Accepted", "currentTime": "soon", "interval": 300})
+    scene.answer({"status": "Accepted", "currentTime": current_time, "interval": 300})
     assert scene.charge_point.is_online
     assert scene.charge_point.utc(scene.now) == 1e9
+    scene.expect("StatusNotification")
 
 
 def test_accepted_with_interval_0_keeps_its_own_heartbeat_interval() -> None:

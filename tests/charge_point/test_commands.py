@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.station import CloseReason, CommandReceived, Link, Online, Registration
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.frames import CallResult
@@ -65,6 +66,19 @@ def test_reset_does_not_wait_for_ever() -> None:
     scene.outstanding = None
     scene.expect_silence()
     assert scene.charge_point.link is Link.CLOSING
+
+
+def test_a_reset_with_a_dead_connection_waits_for_nothing_but_the_call() -> None:
+    """The watch's deadline has passed as well: there must be one thing to wait for, and not in the past."""
+    scene = booted(Template(ping_watch=PingWatchRule(WatchMode.FIXED, 5)), interval=10)
+    scene.wait_until_due()
+    scene.expect("Heartbeat")
+    scene.charge_point.ping_received(scene.now)
+    scene.receive([2, "cs-1", "Reset", {"type": "Hard"}])
+    scene.sends()
+    scene.wait(6)
+    scene.expect_silence()
+    assert scene.charge_point.next_deadline() > scene.now
 
 
 @pytest.mark.parametrize(

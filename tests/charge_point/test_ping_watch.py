@@ -18,14 +18,14 @@ def watch(mode: WatchMode = WatchMode.LEARN, timeout: float = 31.0) -> PingWatch
 
 
 @given(
-    rhythm=st.floats(0.5, 3600),
+    rhythm=st.floats(0.5, 2900),
     jitter=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=30),
     chatter=st.booleans(),
 )
 def test_a_central_system_that_keeps_its_rhythm_loses_no_charge_point(
     rhythm: float, jitter: list[float], chatter: bool
 ) -> None:
-    """Whether it pings every second or every hour, early or late by a fifth, with traffic or without."""
+    """Every second or every three quarters of an hour, early or late by a fifth, with traffic or without."""
     pings = watch()
     now = 100.0
     pings.ping(now)
@@ -56,12 +56,34 @@ def test_the_limit_is_never_shorter_than_the_option() -> None:
 
 
 def test_no_ping_no_watch() -> None:
-    """Central systems that never ping keep their charge points; so do those that pinged once."""
+    """Central systems that never ping keep their charge points."""
     pings = watch()
     pings.heard(50.0)
     assert pings.deadline is None
+
+
+def test_the_first_ping_arms_the_watch_with_a_generous_limit() -> None:
+    """There is no rhythm yet, and an hour is longer than any central system's."""
+    pings = watch()
     pings.ping(60.0)
-    assert pings.deadline is None
+    assert pings.deadline == 60 + 3600
+    pings.heard(2000.0)
+    assert pings.deadline == 2000 + 3600
+
+
+def test_a_rhythm_that_became_slower_costs_one_connection_and_no_more() -> None:
+    """A new release pings every 300 s instead of every 30 s: the watch drops once, and learns."""
+    pings = watch()
+    now = dropped = 0.0
+    for rhythm in (30, 30, 30, 300, 300, 300, 300):
+        pings.ping(now)
+        now += rhythm
+        if pings.deadline is not None and now >= pings.deadline:
+            dropped += 1
+            pings.missed()
+            pings.opened()
+    assert dropped == 1
+    assert pings.deadline is not None
 
 
 def test_the_rhythm_is_kept_over_a_reconnect_and_armed_by_the_first_ping() -> None:

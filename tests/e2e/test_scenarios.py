@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import trustme
+
 from tests.fakes.peer import ScriptedPeer, read_request
 from tests.processes import CentralSystem, run_locust
 
@@ -56,6 +58,126 @@ def test_heartbeats_go_on_while_a_scenario_sleeps_and_waits(central_system: Cent
     assert run.rows["/Aggregated"].failures == 0
     # The exception of the scenario is Locust's to report, and it fails the run as it always does.
     assert run.status == 1
+
+
+OWN_HOOKS = '''
+from locust import TaskSet, constant, task
+from ampswarm.load import ChargePointUser
+
+class Visit(TaskSet):
+    wait_time = constant(1)
+
+    @task
+    def nothing(self):
+        pass
+
+class Nested(ChargePointUser):
+    """Waits in a task set of its own, and has on_start and on_stop without calling ours."""
+    tasks = [Visit]
+
+    def on_start(self):
+        print("my identity is", self.charge_point.identity)
+
+    def on_stop(self):
+        print("stopped online:", self.charge_point.is_online)
+'''
+
+
+def test_locust_s_idioms_work_for_charge_points(central_system: CentralSystem, tmp_path: Path) -> None:
+    """on_start and on_stop belong to the scenario, and the waits of nested task sets keep the charge point alive."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(OWN_HOOKS)
+    run = run_locust(tmp_path, "--headless", "-t", "7s", "-u", "2", "--host", central_system.url, locustfile=locustfile)
+    assert run.status == 0, run.output
+    assert "my identity is CP000001" in run.output
+    assert run.output.count("stopped online: True") == 2
+    assert run.rows["OCPP/Heartbeat"].requests >= 2 * 4
+    ends = {line["why"] for line in central_system.lines("disconnected")}
+    assert ends == {"closed by the charge point with 1000"}
+
+
+OUTAGES = """
+from locust import task
+from ampswarm.load import ChargePointUser
+
+class Unlucky(ChargePointUser):
+    @task
+    def day(self):
+        self.sleep(2)
+        self.lose_network(2)
+        self.sleep(3)
+        self.power_cycle(1)
+        self.sleep(600)
+"""
+
+
+def test_a_scenario_cuts_the_network_and_the_power(central_system: CentralSystem, tmp_path: Path) -> None:
+    """J 5.4: the one comes back without a BootNotification, the other with one."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(OUTAGES)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "14s", "-u", "4", "--host", central_system.url, "--reconnect-max", "1.5",
+        "--require-online", locustfile=locustfile,
+    )  # fmt: skip
+    assert "4 of 4 charge points were online when the test ended" in run.output
+    rows = run.rows
+    assert rows["OCPP/BootNotification"].requests == 2 * 4
+    assert rows["WS/connect"].requests == 3 * 4
+    assert rows["WS/connect"].failures == 0
+    assert rows["FLOW/online"].requests == 3 * 4
+    assert 2000 <= rows["FLOW/online"].maximum <= 6000
+    reasons = [line["why"] for line in central_system.lines("disconnected")]
+    assert reasons.count("connection lost") == 2 * 4
+
+
+MIXED = """
+from locust import HttpUser, task
+from ampswarm.load import ChargePointUser
+
+class Operator(HttpUser):
+    host = "http://127.0.0.1:1"
+    fixed_count = 1
+
+    @task
+    def wait_for_ever(self):
+        import gevent
+        gevent.sleep(600)
+
+class ChargePoint(ChargePointUser):
+    pass
+"""
+
+
+def test_charge_points_and_other_users_run_side_by_side(central_system: CentralSystem, tmp_path: Path) -> None:
+    """The host of another user class is none of ours, and CS_PORT still holds for the charge points."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(MIXED)
+    env = {"CS_PORT": str(central_system.port), "CS_HOST": "127.0.0.1"}
+    run = run_locust(tmp_path, "--headless", "-t", "4s", "-u", "3", env=env, locustfile=locustfile)
+    assert run.status == 0, run.output
+    assert run.rows["FLOW/online"].requests == 2
+
+
+def test_a_ca_file_that_is_gone_is_a_failure_with_a_name(central_system: CentralSystem, tmp_path: Path) -> None:
+    """A master's options may not hold on a worker's host: every charge point says why, and goes on trying."""
+    locustfile = tmp_path / "scenario.py"
+    ca_file = tmp_path / "ca.pem"
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    locustfile.write_text(
+        f"import os\nfrom locust import events\nfrom ampswarm.load import ChargePointUser\n"
+        f"events.test_start.add_listener(lambda **_: os.remove({str(ca_file)!r}))\n"
+        "class ChargePoint(ChargePointUser):\n    pass\n"
+    )
+    run = run_locust(
+        tmp_path, "--headless", "-t", "5s", "-u", "3", "--tls-ca-file", str(ca_file), "--reconnect-max", "1",
+        "--host", f"wss://127.0.0.1:{central_system.port}", locustfile=locustfile,
+    )  # fmt: skip
+    assert run.status == 1
+    assert "Traceback" not in run.output
+    ((failure, count),) = run.failures.items()
+    assert "ca.pem: No such file or directory" in failure
+    assert count > 3
 
 
 def test_refused_upgrades_are_one_failure_for_each_status(tmp_path: Path) -> None:

@@ -30,11 +30,13 @@ def options(**changed: object) -> argparse.Namespace:
         ([], {"CS_PORT": "abc"}, "--cs-port or CS_PORT: 'abc' is not a port"),
         ([], {"CS_PORT": "0"}, "--cs-port or CS_PORT: '0' is not a port"),
         ([], {"CS_PROTOCOL": "http"}, "--cs-protocol or CS_PROTOCOL: 'http' is none of: ws, wss"),
+        ([], {"CS_HOST": ""}, "--cs-host or CS_HOST: '' is not a host name"),
+        ([], {"AMPSWARM_IDENTITY_FORMAT": "{:c}"}, "is not a format of identities"),
         ([], {"CS_HOST": "a b"}, "--cs-host or CS_HOST: 'a b' is not a host name"),
         ([], {"CONCURRENCY_LEVEL": "-1"}, "CONCURRENCY_LEVEL: '-1' is not a number of charge points"),
         ([], {"LOG_PAYLOAD": "maybe"}, "LOG_PAYLOAD: 'maybe' is neither true nor false"),
         (["--call-timeout", "nan"], {}, "--call-timeout or AMPSWARM_CALL_TIMEOUT: 'nan' is not a time"),
-        (["--identity-format", "CP"], {}, "all charge points the same identity"),
+        (["--identity-format", "CP"], {}, "several charge points the same identity"),
         (["--identity-format", "{:q}"], {}, "is not a format of identities"),
         (["--reconnect", "never"], {}, "'never' is none of: exponential, fixed"),
         (["--reconnect-min", "100"], {}, "must be above 0 and not longer than the longest"),
@@ -89,7 +91,9 @@ def test_identity_formats_that_work(text: str) -> None:
     assert text == identity_format(text)
 
 
-@pytest.mark.parametrize("text", ["", "CP", "{x}", "{1}", "{:s}", "{", "{0.real.imag.x}", "{:300d}"])
+@pytest.mark.parametrize(
+    "text", ["", "CP", "{x}", "{1}", "{:s}", "{", "{0.real.imag.x}", "{:300d}", "{:c}", "{!s:.1}", "CP{:.0e}"]
+)
 def test_identity_formats_that_do_not(text: str) -> None:
     """Found before the first connection."""
     with pytest.raises(argparse.ArgumentTypeError):
@@ -103,11 +107,12 @@ def test_identity_formats_that_do_not(text: str) -> None:
         ({"connectors": "0"}, "'0' is not a number of connectors"),
         ({"host": "localhost"}, "must start with ws:// or wss://"),
         ({"reconnect_min": "9", "reconnect_max": "3"}, "must be above 0 and not longer"),
+        ({"reconnect_min": "100"}, "must be above 0 and not longer"),
     ],
 )
 def test_the_web_ui_s_form_is_checked_like_the_command_line(form: dict[str, str], said: str) -> None:
     """Locust's own check of a form value is `int()`: a traceback in its log, and nothing on the page."""
-    message = check_form(form)
+    message = check_form(form, options())
     assert message is not None
     assert said in message
 
@@ -115,5 +120,5 @@ def test_the_web_ui_s_form_is_checked_like_the_command_line(form: dict[str, str]
 def test_a_good_form_passes() -> None:
     """Locust's own fields, and fields left out, are none of our business."""
     form = {"user_count": "5", "host": "ws://localhost/ocpp", "log_payload": "true", "connectors": "2"}
-    assert check_form(form) is None
-    assert check_form({}) is None
+    assert check_form(form, options()) is None
+    assert check_form({}, options()) is None

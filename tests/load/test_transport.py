@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 
+import gevent
 import pytest
 import trustme
 from hypothesis import given, settings
@@ -111,7 +112,15 @@ def test_a_handshake_in_pieces_and_a_message_right_behind_it(cuts: list[int], te
         ("503 x", "Retry-After: -5\r\n", "HTTP 503 Service Unavailable", 0),
         ("599 Odd", "", "HTTP 599", 0),
         ("200 OK", "", "HTTP 200 OK", 0),
-        ("301 Moved", "Location: ws://elsewhere/\r\n", "no WebSocket handshake: Redirect limit exhausted", 0),
+        ("301 Moved", "Location: ws://elsewhere/\r\n", "HTTP 301 Moved Permanently", 0),
+        ("503 Überlastet", "Retry-After: 9\r\n", "HTTP 503 Service Unavailable", 9),
+        ("503 x", "Content-Length: 100000\r\nRetry-After: 9\r\n", "HTTP 503 Service Unavailable", 9),
+        (
+            "503 x",
+            "Retry-After: Mon, 01 Jan 2020 99999999999999999999:00:00 GMT\r\n",
+            "HTTP 503 Service Unavailable",
+            0,
+        ),
     ],
 )
 def test_a_refused_upgrade_is_counted_by_its_status(status: str, headers: str, reason: str, retry_after: float) -> None:
@@ -119,7 +128,7 @@ def test_a_refused_upgrade_is_counted_by_its_status(status: str, headers: str, r
 
     def script(sock: socket.socket) -> None:
         read_request(sock)
-        sock.sendall(f"HTTP/1.1 {status}\r\n{headers}\r\nnope".encode())
+        sock.sendall(f"HTTP/1.1 {status}\r\n{headers}\r\nnope".encode("latin-1"))
 
     with ScriptedPeer(script) as peer:
         error = failure(peer)
@@ -172,8 +181,9 @@ def test_no_agreement_on_the_subprotocol_is_not_connected(subprotocol: bytes | N
     ("response", "reason"),
     [
         (b"", "closed during the opening handshake"),
+        (b"\r\n\r\n", "closed during the opening handshake"),
         (b"HTTP/1.1 101 Switching", "closed during the opening handshake"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no WebSocket handshake: Invalid status line"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no WebSocket handshake: it does not speak HTTP"),
         (b"HTTP/1.1 101 Go\r\n\r\n", "no WebSocket handshake: Invalid WebSocket Header"),
         (
             b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n",
@@ -218,6 +228,62 @@ def test_a_silent_server_is_given_up() -> None:
         ended.set()
 
 
+def test_a_refusal_does_not_wait_for_its_body() -> None:
+    """A balancer that says 503 and then stalls has said 503."""
+    ended = threading.Event()
+
+    def script(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 10\r\nRetry-After: 3\r\n\r\nwait")
+        ended.wait(10)
+
+    with ScriptedPeer(script) as peer:
+        error = failure(peer, timeout=SOON)
+        ended.set()
+    assert (error.reason, error.retry_after) == ("HTTP 503 Service Unavailable", 3)
+
+
+def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
+    """Two addresses, the first of which never answers: the second gets its share of the time."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, answering(then=read_frame_once) as peer:
+        # Nobody accepts: the queue of connections fills up, and what comes after it is dropped.
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        resolver = Resolver()
+        resolver._turn = 1
+        resolver._known["two", 1] = (
+            float("inf"),
+            [(socket.AF_INET, address), (socket.AF_INET, ("127.0.0.1", peer.port))],
+        )
+        Connector(resolver, None, 2.0).connect(endpoint(1, host="two"), "CP1").close(SOON)
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_name_is_looked_up_once_for_all_and_not_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow name server delays a fleet once, and its answer is everybody's, a failure too."""
+    asked: list[object] = []
+
+    def slow(*args: object, **_: object) -> object:
+        asked.append(args)
+        gevent.sleep(0.3)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    resolver = Resolver()
+    impatient = gevent.spawn(resolver.addresses, "cs", 80, deadline(0.1))
+    patient = [gevent.spawn(resolver.addresses, "cs", 80, deadline(5)) for _ in range(50)]
+    gevent.joinall([impatient, *patient], timeout=10)
+    assert isinstance(impatient.exception, TimeoutError)
+    assert all(isinstance(each.exception, socket.gaierror) for each in patient)
+    with pytest.raises(ConnectFailed, match="^name not resolved: Temporary failure"):
+        Connector(resolver, None, SOON).connect(endpoint(80, host="cs"), "CP1")
+    assert len(asked) == 1
+
+
 def test_nobody_listening_and_nobody_there() -> None:
     """Refused, and a name that does not exist."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -249,9 +315,9 @@ def test_charge_points_spread_over_all_addresses_of_a_name() -> None:
     four = [(socket.AF_INET, (f"127.0.0.{number}", 80)) for number in (1, 2, 3)]
     six = [(socket.AF_INET6, ("::1", 80, 0, 0))]
     resolver._known["cs", 80] = (float("inf"), four + six)
-    firsts = [resolver.addresses("cs", 80)[0][1][0] for _ in range(6)]
+    firsts = [resolver.addresses("cs", 80, deadline())[0][1][0] for _ in range(6)]
     assert sorted(firsts) == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2
-    assert all(resolver.addresses("cs", 80)[3] == six[0] for _ in range(3))
+    assert all(resolver.addresses("cs", 80, deadline())[3] == six[0] for _ in range(3))
 
 
 def test_messages_pings_and_fragments() -> None:

@@ -47,6 +47,13 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+UPGRADE = (
+    b"GET /raw HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+)
+
+
 def connect(central_system: CentralSystem, identity: str = "CP1", **more: Any) -> ClientConnection:
     more.setdefault("subprotocols", ["ocpp1.6"])
     ws: ClientConnection = ws_connect(f"{central_system.url}/{identity}", proxy=None, compression=None, **more)
@@ -300,11 +307,7 @@ def test_pings_come_each_interval_and_a_missing_pong_ends_the_connection(tmp_pat
             socket.create_connection(("127.0.0.1", server.port)) as dead,
         ):
             dead.settimeout(10)
-            dead.sendall(
-                b"GET /dead HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-            )
+            dead.sendall(UPGRADE)
             read_request(dead)  # the response, up to its empty line
             began = time.monotonic()
             received = b""
@@ -320,7 +323,7 @@ def test_pings_come_each_interval_and_a_missing_pong_ends_the_connection(tmp_pat
             assert 0.25 < time.monotonic() - began < 5
             assert call(lively, "Heartbeat", {})[0] == 3
         assert (
-            server.wait_for(lambda line: line.get("identity") == "dead" and line["event"] == "disconnected")["why"]
+            server.wait_for(lambda line: line.get("identity") == "raw" and line["event"] == "disconnected")["why"]
             == "no PONG"
         )
         assert server.summary()["events"]["pings lost"] == 1
@@ -331,11 +334,7 @@ def test_sigterm_closes_every_connection_with_1001_and_exits_0(tmp_path: Path) -
     with CentralSystem(tmp_path / "log") as server, ExitStack() as opened:
         connections = [opened.enter_context(connect(server, f"CP{number}")) for number in range(20)]
         with socket.create_connection(("127.0.0.1", server.port)) as deaf:
-            deaf.sendall(
-                b"GET /deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-            )
+            deaf.sendall(UPGRADE)
             read_request(deaf)
             began = time.monotonic()
             server.signal(signal.SIGTERM)
@@ -344,6 +343,24 @@ def test_sigterm_closes_every_connection_with_1001_and_exits_0(tmp_path: Path) -
             assert time.monotonic() - began < 5
         summary = server.lines("stopped")[-1]
         assert summary["events"]["connections opened"] == 21
+
+
+def test_an_upgrade_that_comes_while_it_stops_is_refused(tmp_path: Path) -> None:
+    """A storm of reconnects does not end with the signal: nobody is let in who is cut off right after."""
+    with CentralSystem(tmp_path / "log") as server, connect(server, "standing") as standing:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as late, ExitStack() as deaf:
+            # One that does not answer the Close frame keeps the central system waiting.
+            silent = deaf.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            silent.sendall(UPGRADE)
+            read_request(silent)
+            server.signal(signal.SIGTERM)
+            assert closed(standing)[0] == 1001
+            late.sendall(UPGRADE)
+            assert late.recv(200).startswith(b"HTTP/1.1 503")
+        assert server.stop() == 0
+        stopped = server.lines("stopped")
+        assert stopped[-1]["connections"] == 0
+        assert stopped[-1]["events"]["upgrades refused with 503"] == 1
 
 
 def test_a_storm_of_connections_is_not_a_storm_of_log_lines(tmp_path: Path) -> None:
@@ -388,6 +405,7 @@ def test_log_lifecycle_off_and_log_payload_on(tmp_path: Path) -> None:
         (["--boot-interval", "0"], {}, "--boot-interval or BOOT_INTERVAL: '0' is not a time in seconds"),
         (["--port", "8_0"], {}, "'8_0' is not a port"),
         (["--host", "no-such-host.invalid"], {}, "cannot listen on no-such-host.invalid"),
+        (["--host", "x" * 70], {}, "not a host name"),
         (["--colour"], {}, "unrecognized arguments: --colour"),
     ],
 )
@@ -438,11 +456,7 @@ def test_a_reader_that_does_not_read_does_not_fill_the_memory(tmp_path: Path) ->
         CentralSystem(tmp_path / "log") as server,
         socket.create_connection(("127.0.0.1", server.port)) as deaf,
     ):
-        deaf.sendall(
-            b"GET /deaf HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-        )
+        deaf.sendall(UPGRADE)
         read_request(deaf)
         deaf.settimeout(2)
         sent = 0
