@@ -158,6 +158,49 @@ def test_charge_points_and_other_users_run_side_by_side(central_system: CentralS
     assert run.rows["FLOW/online"].requests == 2
 
 
+FAULTY = """
+from ampswarm.charge_point.station import ChargePoint as Station
+from ampswarm.load import ChargePointUser
+from ampswarm.load.transport import Connector
+
+receive, connect, tripped = Station.receive, Connector.connect, set()
+
+def faulty_receive(self, text, now):
+    if self.identity not in tripped:
+        tripped.add(self.identity)
+        raise ZeroDivisionError("a fault in receive")
+    receive(self, text, now)
+
+def faulty_connect(self, endpoint, identity):
+    if (identity, "connect") not in tripped:
+        tripped.add((identity, "connect"))
+        raise KeyError("a fault in connect")
+    return connect(self, endpoint, identity)
+
+Station.receive, Connector.connect = faulty_receive, faulty_connect
+
+class ChargePoint(ChargePointUser):
+    pass
+"""
+
+
+def test_a_fault_of_ours_costs_a_connection_and_not_a_charge_point(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """It is counted where Locust counts exceptions, the run fails by it, and every greenlet lives on."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(FAULTY)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "12s", "-u", "10", "--host", central_system.url, "--reconnect-max", "1.5",
+        locustfile=locustfile,
+    )  # fmt: skip
+    assert run.status == 1
+    assert "10 of 10 charge points were online when the test ended" in run.output
+    assert run.failures["WS/connect: ConnectFailed('a fault of the load generator: KeyError')"] == 10
+    assert "a fault in receive" in Path(f"{run.csv_prefix}_exceptions.csv").read_text()
+    assert central_system.summary()["calls"]["BootNotification"] == 2 * 10
+
+
 def test_a_ca_file_that_is_gone_is_a_failure_with_a_name(central_system: CentralSystem, tmp_path: Path) -> None:
     """A master's options may not hold on a worker's host: every charge point says why, and goes on trying."""
     locustfile = tmp_path / "scenario.py"
