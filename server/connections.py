@@ -179,6 +179,11 @@ class CentralSystem:
             seconds=round(now - connection.opened_at, 3),
         )
 
+    def disagreed(self) -> None:
+        """A handshake was completed without a common subprotocol, to be closed at once (J 3.2)."""
+        self._metrics.events["handshakes without a common subprotocol"] += 1
+        self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol")
+
     def refused(self, status: int, why: str) -> None:
         """An upgrade was refused with an HTTP status."""
         self._metrics.events[f"upgrades refused with {status}"] += 1

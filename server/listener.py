@@ -168,7 +168,7 @@ def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeRes
             return WSUpgradeResponseWithListener(response, None)
         subprotocol = negotiate_subprotocol(request.headers.getall("Sec-WebSocket-Protocol", []))
         if subprotocol is None:
-            central.refused(HTTPStatus.SWITCHING_PROTOCOLS, "no common subprotocol")
+            central.disagreed()
             return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), _PicowsPeer(central, None))
         response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": subprotocol})
         return WSUpgradeResponseWithListener(response, _PicowsPeer(central, identity))

@@ -38,7 +38,8 @@ def _reset(station: ChargePoint, _payload: Payload, _now: float) -> Payload:
 
 
 def _change_configuration(station: ChargePoint, payload: Payload, _now: float) -> Payload:
-    if payload["key"] != "HeartbeatInterval":
+    # A key is a CiString50Type: its case does not count (core 6.9).
+    if payload["key"].casefold() != "heartbeatinterval":
         return {"status": ConfigurationStatus.NOT_SUPPORTED.value}
     seconds = parse_heartbeat_interval(payload["value"])
     if seconds is None:

@@ -181,7 +181,7 @@ class ChargePoint:
         self.close_reason: CloseReason | None = None
         """Why it wants its connection closed; `None` unless `link` is CLOSING."""
         self.is_heard = True
-        """Whether its last Call got an answer, or none is known to have failed for want of one."""
+        """Whether the central system has served it: False while its last Call got no CallResult."""
         self._session = Session(unique_ids, template.call_timeout)
         self._random = random
         self._utc_offset = utc_offset
@@ -525,9 +525,9 @@ class ChargePoint:
 
     def _call_failed(self, failed: Failed, now: float) -> None:
         self._emit(failed)
-        if failed.failure is Failure.TIMED_OUT:
-            self.is_heard = False
         was_cut = failed.failure is Failure.CONNECTION_LOST
+        if not was_cut:
+            self.is_heard = False
         if failed.action == "BootNotification":
             # Core 4.2 gives no time for a lost answer: after a cut the back-off is pause enough.
             pause = 0.0 if was_cut else self._jittered(self.template.boot_retry_interval)

@@ -189,12 +189,18 @@ class Lessor:
         runner.register_message(WANTED, self._on_wanted)
         runner.register_message(RETURNED, self._on_returned)
 
-    def _on_wanted(self, msg: Any, **_: object) -> None:  # noqa: ANN401
-        worker: str = msg.node_id
+    def new_test(self) -> None:
+        """A test starts: take back what is held by workers that are gone.
+
+        Not earlier: a worker that was only out of reach for a while comes back with its charge points.
+        """
         for owner in self._ledger.owners():
-            if owner not in self._runner.clients and owner != worker:
+            if owner not in self._runner.clients:
                 self._ledger.drop(owner)
                 self._last.pop(owner, None)
+
+    def _on_wanted(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        worker: str = msg.node_id
         request = msg.data["request"]
         last_request, ranges = self._last.get(worker, (0, []))
         if request != last_request:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import select
 import socket
 import ssl
 import time
@@ -37,6 +38,8 @@ _socket_type: Final[type[socket.socket]] = monkey.get_original("socket", "socket
 # websocket-client keeps cookies that name a domain for the whole process: the cookie with which a load
 # balancer marks one charge point would send the whole fleet to the same replica.
 _handshake.CookieJar.add = lambda set_cookie: None  # type: ignore[method-assign]  # noqa: ARG005
+
+_poll_type: Final[type[select.poll]] = monkey.get_original("select", "poll")
 
 _READABLE: Final = 1
 _WRITABLE: Final = 2
@@ -233,13 +236,9 @@ class BufferedSocket:
     # -- what websocket-client calls ----------------------------------------------------------
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes; none when the peer has closed.
-
-        Raises:
-            ConnectFailed: the upgrade was refused.
-        """
+        """Return up to `size` bytes; none when the peer has closed."""
         if not self._buffer:
-            self._buffer = self._receive_response() if self._in_handshake else self._receive_some()
+            self._buffer = self._receive_some()
         buffer = self._buffer
         if size == 1 and self._in_handshake:
             # The handshake is read byte by byte until one of them is a line feed. What comes
@@ -253,7 +252,11 @@ class BufferedSocket:
         return buffer[:size]
 
     def send(self, data: bytes) -> int:
-        """Send all of `data`."""
+        """Send all of `data`; in the opening handshake, wait for the response to it too.
+
+        Raises:
+            ConnectFailed: the upgrade was refused.
+        """
         view = data
         try:
             while view:
@@ -262,6 +265,10 @@ class BufferedSocket:
         except BaseException:
             self.is_broken = len(view) < len(data) or self._tls is not None
             raise
+        if self._in_handshake:
+            # Here, and not when it is asked for: that is ten calls deeper, and what a greenlet's stack
+            # has once needed stays resident for as long as it lives.
+            self._buffer = self._receive_response()
         return len(data)
 
     def gettimeout(self) -> float:
@@ -394,7 +401,9 @@ class BufferedSocket:
         seconds = deadline - time.monotonic()
         if seconds <= 0:
             gevent_sleep(0)  # whoever asks again and again lets the others live
-            return False
+            poll = _poll_type()
+            poll.register(self._sock.fileno(), select.POLLIN)
+            return watcher is self._readable and bool(poll.poll(0))
         with Timeout(seconds, False):  # noqa: FBT003  gevent's way to say: leave the block, raise nothing
             hub.wait(watcher)
             return True
@@ -416,11 +425,17 @@ class Connection:
         Raises:
             ConnectionLost: it could not be sent.
         """
+        if self._link.is_broken:
+            raise ConnectionLost("interrupted while sending")
         self._link.deadline = time.monotonic() + _STALL_TIMEOUT
         try:
             self._ws.send(text, ABNF.OPCODE_TEXT)
         except (OSError, websocket.WebSocketException) as error:
             raise ConnectionLost(describe(error)) from None
+        except BaseException:
+            # A scenario's time-out: nobody knows how much of the message went out.
+            self._link.is_broken = True
+            raise
 
     def receive(self, deadline: float) -> bytes | Ping | None:
         """Return the next text message, or PING, which was answered; `None` when `deadline` passes.
@@ -431,6 +446,8 @@ class Connection:
         Raises:
             ConnectionLost: the connection has ended.
         """
+        if self._link.is_broken:
+            raise ConnectionLost("interrupted while sending")
         if not self._link.is_readable_by(None if deadline == _NEVER else deadline):
             return None
         self._link.deadline = time.monotonic() + _STALL_TIMEOUT

@@ -153,7 +153,8 @@ class ChargePointUser(User):
 
     def _pump(self, until: float) -> None:
         """Do what is due and take what comes, until `until` in seconds of the monotonic clock."""
-        while time.monotonic() < until:
+        while True:
+            # At least one step, and with it a chance for the others, also for a task that never sleeps.
             try:
                 self._step(until)
             except ConnectionLost as lost:
@@ -164,6 +165,8 @@ class ChargePointUser(User):
                 self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
                 self._fleet.lifecycle.write("fault", time.monotonic(), error=repr(fault))
                 gevent.sleep(_FAULT_PAUSE)
+            if time.monotonic() >= until:
+                return
 
     def _step(self, until: float) -> None:
         station = self.charge_point
@@ -208,9 +211,11 @@ class ChargePointUser(User):
             station.refused(now, retry_after=error.retry_after)
             fleet.lifecycle.write("refused", now, identity=station.identity, why=error.reason)
             return
-        except Exception as fault:
+        except BaseException as fault:
+            # Whatever ended it, a fault of ours or a time-out of the scenario: the next attempt will come.
             now = time.monotonic()
-            fleet.measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
+            if isinstance(fault, Exception):
+                fleet.measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
             station.refused(now)
             raise
         now = time.monotonic()

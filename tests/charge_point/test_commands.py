@@ -85,6 +85,7 @@ def test_a_reset_with_a_dead_connection_waits_for_nothing_but_the_call() -> None
     ("key", "value", "status"),
     [
         ("HeartbeatInterval", "60", "Accepted"),
+        ("heartbeatINTERVAL", "60", "Accepted"),
         ("HeartbeatInterval", "86400", "Accepted"),
         ("HeartbeatInterval", "0", "Rejected"),
         ("HeartbeatInterval", "-5", "Rejected"),

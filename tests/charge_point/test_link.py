@@ -127,6 +127,17 @@ def test_a_call_without_an_answer_does_not_end_the_connection() -> None:
     assert scene.charge_point.is_heard
 
 
+def test_a_central_system_that_refuses_every_call_does_not_serve() -> None:
+    """Connected and once accepted is not enough to count as online when the test ends."""
+    scene = Scene()
+    scene.boot(interval=60)
+    scene.wait_until_due()
+    scene.expect("Heartbeat")
+    scene.answer_error("SecurityError")
+    assert scene.charge_point.is_online
+    assert not scene.charge_point.is_heard
+
+
 def test_delays_grow_while_attempts_fail_and_start_again_after_an_answer() -> None:
     """A central system that closes every connection at once must not be asked every second."""
     scene = Scene()

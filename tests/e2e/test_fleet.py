@@ -120,6 +120,38 @@ def test_a_worker_that_was_killed_fails_the_online_verdict(witness: CentralSyste
     assert "5 of 10 charge points were online when the test ended" in run.output
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")])
+def test_an_interrupted_run_is_judged_by_what_was_online(
+    witness: CentralSystem, tmp_path: Path, number: signal.Signals, processes: tuple[str, ...]
+) -> None:
+    """Ctrl-C on a healthy fleet is no failure of the fleet."""
+    port = str(free_port())
+    with Locust(
+        tmp_path, "--headless", "-u", "10", "--host", witness.url, "--require-online", *processes,
+        "--master-bind-port", port, "--master-port", port,
+    ) as locust:  # fmt: skip
+        for name in sorted(expected_identities(10)):
+            witness.wait_for(
+                lambda line, name=name: line.get("identity") == name and "Heartbeat" in line.get("message", "")  # type: ignore[misc]
+            )
+        os.kill(locust.process.pid, number)
+        run = locust.wait(30)
+    assert run.status == 0, run.output
+    assert run.output.count("10 of 10 charge points were online when the test ended") == 1
+
+
+def test_a_mistake_is_one_line_with_processes_too(tmp_path: Path) -> None:
+    """The workers of `--processes` do not repeat what the master has said."""
+    port = str(free_port())
+    run = run_locust(
+        tmp_path, "--headless", "--processes", "2", "--reconnect-min", "100",
+        "--master-bind-port", port, "--master-port", port,
+    )  # fmt: skip
+    assert run.status == 2
+    assert run.output.count("error: ") == 1
+
+
 def test_sigint_ends_a_run_quickly_and_politely(central_system: CentralSystem, tmp_path: Path) -> None:
     """Ctrl-C: every charge point closes its connection, and nothing is left behind."""
     with Locust(tmp_path, "--headless", "-u", "100", "--host", central_system.url) as locust:
