@@ -13,13 +13,13 @@ from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import (
     Call,
-    CallError,
     CallResult,
     Frame,
     Malformation,
     MalformedFrame,
     decode,
     encode,
+    refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
 from server.handlers import Handlers, Registered
@@ -254,7 +254,7 @@ class CentralSystem:
 
     def _refuse(self, unique_id: str, error: OcppError) -> bytes:
         self._metrics.errors[error.code.value] += 1
-        return encode(CallError(unique_id, error.code.value, error.description, error.details))
+        return encode(refusal(unique_id, error))
 
     def _forget(self, connection: Connection) -> None:
         del self._connections[connection.identity]

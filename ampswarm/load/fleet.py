@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 import locust.argument_parser
 from locust import events
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.measurements import Measurements
+from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import (
     DEFAULT_SPAWN_RATE,
     InvalidOption,
@@ -38,11 +39,7 @@ if TYPE_CHECKING:
 
 logger: Final = logging.getLogger("ampswarm")
 
-AT_STOP: Final = "ampswarm_fleet_at_stop"
 _GOLDEN_RATIO: Final = 0.6180339887498949
-_EXIT_NOT_ONLINE: Final = 1
-_SAME_STOP: Final = 5.0
-"""Seconds by which a worker may stop before its master: Ctrl-C reaches both."""
 
 
 class Fleet:
@@ -79,6 +76,7 @@ class Fleet:
                 # Each worker draws its own numbers, and the same ones in the next run.
                 worker = getattr(self.environment.runner, "worker_index", 0)
                 self.random = random.Random(f"{self._settings.seed}/{worker}")  # noqa: S311  jitter
+                self._spread = self.random.random()
         return self._settings
 
     def configure(self) -> None:
@@ -187,7 +185,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.
         _check(environment, fleet)
-    verdict = OnlineVerdict(environment, fleet, runner)
+    verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
@@ -245,55 +243,6 @@ def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
         if wrong is None:
             return None
         return jsonify({"success": False, "message": wrong, "host": web_ui.environment.host})
-
-
-class OnlineVerdict:
-    """How many charge points were online when the test ended, over all workers."""
-
-    def __init__(self, environment: Environment, fleet: Fleet, runner: Any) -> None:  # noqa: ANN401
-        self._environment = environment
-        self._fleet = fleet
-        self._runner = runner
-        # By worker: when it said so, how many were online, and how many there were.
-        self._counts: dict[str, tuple[float, int, int]] = {}
-        self._target = 0
-        self._stopped_at = 0.0
-        self._is_decided = False
-        if isinstance(runner, MasterRunner):
-            runner.register_message(AT_STOP, self._on_at_stop)
-
-    def note(self) -> None:
-        """The test stops now: count before the charge points go."""
-        self._target = self._runner.target_user_count
-        self._stopped_at = time.monotonic()
-        online, total = self._fleet.online()
-        if isinstance(self._runner, WorkerRunner):
-            self._runner.send_message(AT_STOP, {"online": online, "total": total})
-        elif isinstance(self._runner, LocalRunner):
-            self._counts = {"": (self._stopped_at, online, total)}
-
-    def decide(self) -> None:
-        """Locust quits: say what was counted, and fail the run if that was asked for."""
-        if isinstance(self._runner, WorkerRunner) or self._is_decided:
-            return
-        self._is_decided = True
-        if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
-            # Interrupted: Locust says that it quits before it has stopped anything.
-            self._runner.stop()
-        # What a worker said when it left in the middle of the test is no longer true.
-        last = [count for said_at, *count in self._counts.values() if said_at >= self._stopped_at - _SAME_STOP]
-        online = sum(count for count, _ in last)
-        # A worker that died said nothing: its charge points count as what they are, not online.
-        total = max(self._target, sum(count for _, count in last))
-        if total:
-            logger.info("%d of %d charge points were online when the test ended", online, total)
-        options = self._environment.parsed_options
-        if options is not None and options.require_online and (online < total or total == 0):
-            logger.error("not every charge point was online when the test ended" if total else "no test was run")
-            self._environment.process_exit_code = _EXIT_NOT_ONLINE
-
-    def _on_at_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401
-        self._counts[msg.node_id] = time.monotonic(), msg.data["online"], msg.data["total"]
 
 
 events.init_command_line_parser.add_listener(_on_init_command_line_parser)

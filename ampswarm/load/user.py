@@ -87,8 +87,11 @@ class ChargePointUser(User):
         self._cut("power cut")
         station.power_off(now)
         self._report()
-        gevent.sleep(seconds)
-        station.power_on(time.monotonic())
+        try:
+            gevent.sleep(seconds)
+        finally:
+            # Also when a time-out of the scenario ends the wait: nobody else would switch it on.
+            station.power_on(time.monotonic())
 
     def lose_network(self, seconds: float) -> None:
         """Cut its network for `seconds`: the connection breaks without a word, and it comes back by itself.

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ampswarm.ocppj.errors import ErrorCode
+from ampswarm.ocppj.errors import ErrorCode, OcppError
 
 MAX_UNIQUE_ID: Final = 36
 """Longest message id, in characters (J 4.1.4, table 3)."""
@@ -58,6 +58,11 @@ class CallError(NamedTuple):
 
 
 Frame = Call | CallResult | CallError
+
+
+def refusal(unique_id: str, error: OcppError) -> CallError:
+    """Return the CallError that tells the sender of the Call `unique_id` of `error`."""
+    return CallError(unique_id, error.code.value, error.description, error.details)
 
 
 class Malformation(StrEnum):

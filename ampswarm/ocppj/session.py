@@ -23,6 +23,7 @@ from ampswarm.ocppj.frames import (
     Payload,
     decode,
     encode,
+    refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
 
@@ -236,7 +237,7 @@ class Session:
     def refuse(self, unique_id: str, error: OcppError) -> bytes:
         """Return the CallError to the peer's Call `unique_id`."""
         self._answered(unique_id)
-        return encode(CallError(unique_id, error.code.value, error.description, error.details))
+        return encode(refusal(unique_id, error))
 
     def leave_unanswered(self, unique_id: str) -> None:
         """Never answer the peer's Call `unique_id`: a Rejected charge point must not (core 4.2)."""
@@ -269,7 +270,7 @@ class Session:
             else:
                 self._answering = (*self._answering, call.unique_id)
                 return Received(call)
-        reply = encode(CallError(call.unique_id, error.code.value, error.description, error.details))
+        reply = encode(refusal(call.unique_id, error))
         return Refused(error, reply)
 
     def _malformed(self, malformed: MalformedFrame, now: float) -> Event:

@@ -1,0 +1,75 @@
+"""Whether every charge point was online when the test ended: `--require-online`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+logger: Final = logging.getLogger("ampswarm")
+
+AT_STOP: Final = "ampswarm_fleet_at_stop"
+_EXIT_NOT_ONLINE: Final = 1
+_SAME_STOP: Final = 5.0
+"""Seconds by which a worker may stop before its master: Ctrl-C reaches both."""
+
+
+class OnlineVerdict:
+    """How many charge points were online when the test ended, over all workers.
+
+    Args:
+        environment: Locust's.
+        runner: Locust's, of any kind.
+        count: returns how many charge points of this process are online, and how many there are.
+    """
+
+    def __init__(self, environment: Environment, runner: Any, count: Callable[[], tuple[int, int]]) -> None:  # noqa: ANN401
+        self._environment = environment
+        self._count = count
+        self._runner = runner
+        # By worker: when it said so, how many were online, and how many there were.
+        self._counts: dict[str, tuple[float, int, int]] = {}
+        self._target = 0
+        self._stopped_at = 0.0
+        self._is_decided = False
+        if isinstance(runner, MasterRunner):
+            runner.register_message(AT_STOP, self._on_at_stop)
+
+    def note(self) -> None:
+        """The test stops now: count before the charge points go."""
+        self._target = self._runner.target_user_count
+        self._stopped_at = time.monotonic()
+        online, total = self._count()
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(AT_STOP, {"online": online, "total": total})
+        elif isinstance(self._runner, LocalRunner):
+            self._counts = {"": (self._stopped_at, online, total)}
+
+    def decide(self) -> None:
+        """Locust quits: say what was counted, and fail the run if that was asked for."""
+        if isinstance(self._runner, WorkerRunner) or self._is_decided:
+            return
+        self._is_decided = True
+        if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            # Interrupted: Locust says that it quits before it has stopped anything.
+            self._runner.stop()
+        # What a worker said when it left in the middle of the test is no longer true.
+        last = [count for said_at, *count in self._counts.values() if said_at >= self._stopped_at - _SAME_STOP]
+        online = sum(count for count, _ in last)
+        # A worker that died said nothing: its charge points count as what they are, not online.
+        total = max(self._target, sum(count for _, count in last))
+        if total:
+            logger.info("%d of %d charge points were online when the test ended", online, total)
+        options = self._environment.parsed_options
+        if options is not None and options.require_online and (online < total or total == 0):
+            logger.error("not every charge point was online when the test ended" if total else "no test was run")
+            self._environment.process_exit_code = _EXIT_NOT_ONLINE
+
+    def _on_at_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        self._counts[msg.node_id] = time.monotonic(), msg.data["online"], msg.data["total"]
