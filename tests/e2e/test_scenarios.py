@@ -130,6 +130,111 @@ def test_a_scenario_cuts_the_network_and_the_power(central_system: CentralSystem
     assert reasons.count("connection lost") == 2 * 4
 
 
+RESTLESS = """
+import gevent
+from locust import task
+from ampswarm.load import ChargePointUser
+
+class Hasty(ChargePointUser):
+    fixed_count = 2
+
+    @task
+    def nothing(self):
+        pass
+
+class Raising(ChargePointUser):
+    fixed_count = 1
+
+    @task
+    def fail(self):
+        raise RuntimeError("at once")
+
+class Impatient(ChargePointUser):
+    fixed_count = 1
+
+    @task
+    def give_up(self):
+        with gevent.Timeout(0.05, False):  # time enough for a handshake
+            self.sleep(60)
+"""
+
+
+def test_tasks_that_never_sleep_and_tasks_that_give_up_keep_their_charge_points_alive(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """Locust's default wait_time is 0: the run must end in time, and the fleet must have lived meanwhile."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(RESTLESS)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "8s", "-u", "4", "--host", central_system.url, "--loglevel", "CRITICAL",
+        "--reconnect-max", "1.5", locustfile=locustfile,
+    )  # fmt: skip
+    rows = run.rows
+    assert rows["OCPP/BootNotification"].requests == 4
+    assert rows["OCPP/Heartbeat"].requests >= 4 * 3
+    assert rows["OCPP/Heartbeat"].failures == 0
+
+
+CUT_SHORT = """
+import gevent
+from locust import task
+from ampswarm.load import ChargePointUser
+
+class Impatient(ChargePointUser):
+    @task
+    def day(self):
+        self.sleep(2)
+        with gevent.Timeout(1, False):
+            self.power_cycle(600)
+        self.sleep(600)
+"""
+
+
+def test_power_comes_back_when_a_scenario_gives_up_waiting_for_it(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """A time-out around `power_cycle` must not leave a charge point without power for the rest of the run."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(CUT_SHORT)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "7s", "-u", "2", "--host", central_system.url, "--require-online",
+        locustfile=locustfile,
+    )  # fmt: skip
+    assert run.status == 0, run.output
+    assert run.rows["OCPP/BootNotification"].requests == 2 * 2
+
+
+STUCK = """
+import gevent
+from locust import task
+from ampswarm.load import ChargePointUser
+
+class Impatient(ChargePointUser):
+    @task
+    def give_up(self):
+        with gevent.Timeout(1.2, False):
+            self.sleep(60)
+"""
+
+
+def test_an_attempt_that_a_scenario_interrupts_is_followed_by_another(tmp_path: Path) -> None:
+    """A time-out in the middle of a handshake must not leave the charge point connecting for ever."""
+    attempts: list[bytes] = []
+
+    def silent(sock: socket.socket) -> None:
+        attempts.append(read_request(sock))
+        sock.recv(1)  # until the other end gives up
+
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(STUCK)
+    with ScriptedPeer(silent) as peer:
+        run_locust(
+            tmp_path, "--headless", "-t", "8s", "-u", "1", "--host", f"ws://127.0.0.1:{peer.port}",
+            "--reconnect-max", "1", locustfile=locustfile,
+        )  # fmt: skip
+    assert len(attempts) >= 2
+
+
 MIXED = """
 from locust import HttpUser, task
 from ampswarm.load import ChargePointUser
