@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NoReturn
 
 import configargparse
@@ -14,6 +17,8 @@ import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port
 
 MAX_INTERVAL_MS: Final = 24 * 60 * 60 * 1000
+TOKEN_VARIABLE: Final = "ADMIN_TOKEN"  # noqa: S105  the name of the variable
+"""Only the environment can set it: a command line is read by everybody on the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,16 @@ class Config:
     """Whether each message is logged."""
     log_lifecycle: bool = True
     """Whether connections coming and going, and boots, are logged."""
+    admin_host: str = "127.0.0.1"
+    """Address that the operator API listens on."""
+    admin_port: int = 8081
+    """TCP port of the operator API; 0 takes a free one."""
+    admin_token: str | None = field(default=None, repr=False)
+    """What requests to the operator API must bear; `None` asks for nothing."""
+    csr_ca_cert: Path | None = None
+    """PEM file of the CA that signs certificates of charge points; `None` rejects all requests."""
+    csr_ca_key: Path | None = None
+    """PEM file of its private key."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -79,8 +94,29 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         default=default.log_payload, help="log each message")  # fmt: skip
     add("--log-lifecycle", metavar="BOOL", env_var="LOG_LIFECYCLE", type=boolean, nargs="?", const=True,
         default=default.log_lifecycle, help="log connections and boots")  # fmt: skip
+    add("--admin-host", metavar="ADDRESS", env_var="ADMIN_HOST", default=default.admin_host,
+        help=f"address that the operator API listens on; any but a loopback address needs {TOKEN_VARIABLE} in "
+        "the environment: the bearer token of its requests")  # fmt: skip
+    add("--admin-port", metavar="PORT", env_var="ADMIN_PORT", default=default.admin_port, type=port,
+        help="port of the operator API; 0 takes a free one")  # fmt: skip
+    add(
+        "--csr-ca-cert",
+        metavar="FILE",
+        env_var="CSR_CA_CERT",
+        type=Path,
+        help="PEM file of the CA that signs what charge points send in SignCertificate; without it, all is rejected",
+    )
+    add("--csr-ca-key", metavar="FILE", env_var="CSR_CA_KEY", type=Path, help="PEM file of its private key")
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
+    if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
+        parser.error("--csr-ca-cert (CSR_CA_CERT) and --csr-ca-key (CSR_CA_KEY) need each other")
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if token is not None and not (token.isascii() and all(" " < char < "\x7f" for char in token)):
+        parser.error(f"{TOKEN_VARIABLE}: a token is made of visible ASCII characters")
+    if token is None and not is_loopback(options.admin_host):
+        parser.error(f"--admin-host or ADMIN_HOST: {options.admin_host!r} can be reached from elsewhere: set "
+                     f"{TOKEN_VARIABLE} to what its requests must bear")  # fmt: skip
     return Config(
         host=options.host,
         port=options.port,
@@ -89,4 +125,19 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         require_boot=options.require_boot,
         log_payload=options.log_payload,
         log_lifecycle=options.log_lifecycle,
+        admin_host=options.admin_host,
+        admin_port=options.admin_port,
+        admin_token=token,
+        csr_ca_cert=options.csr_ca_cert,
+        csr_ca_key=options.csr_ca_key,
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this host reaches what listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%", 1)[0]).is_loopback
+    except ValueError:
+        return False

@@ -6,29 +6,37 @@ Knows nothing of sockets: `listener` hands in what arrives and lends each connec
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Final, Protocol
 
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import (
     Call,
+    CallError,
     CallResult,
     Frame,
     Malformation,
     MalformedFrame,
+    Payload,
     decode,
     encode,
     refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
-from server.handlers import Handlers, Registered
+from server.calls import CallFailed, Calls, Outcome
+from server.handlers import Handlers
 from server.metrics import Metrics
+from server.records import Record, Registered, Statuses
 
 MAX_MESSAGE: Final = 256 * 1024
 """Bytes; the longest message that is taken (RFC 6455, 7.4.1: else 1009)."""
 
 MAX_PING_SLOTS: Final = 256
+
+MAX_REMEMBERED: Final = 100_000
+"""Charge points that are remembered after their connection went; the oldest is forgotten first."""
 
 PayloadLog = Callable[[str, str, bytes], None]
 """Takes a charge point's identity, `in` or `out`, and the message."""
@@ -65,7 +73,18 @@ class Peer(Protocol):
 class Connection:
     """One charge point's connection."""
 
-    __slots__ = ("_central", "identity", "opened_at", "peer", "pong_missing", "registered", "slot")
+    __slots__ = (
+        "_central",
+        "boot",
+        "identity",
+        "last_seen",
+        "opened_at",
+        "peer",
+        "pong_missing",
+        "registered",
+        "slot",
+        "statuses",
+    )
 
     def __init__(self, central: CentralSystem, identity: str, peer: Peer, now: float) -> None:
         self._central = central
@@ -74,7 +93,12 @@ class Connection:
         self.opened_at = now
         """Seconds, monotonic."""
         self.registered = Registered.UNKNOWN
-        """Whether it was accepted, on this connection or an earlier one."""
+        """What its BootNotification was answered, on this connection or an earlier one."""
+        self.boot: str | None = None
+        """The payload of its last BootNotification, as JSON."""
+        self.statuses: Statuses = ()
+        self.last_seen = time.time()
+        """Seconds since 1970: when its last message or PONG came."""
         self.pong_missing = False
         """Whether the last PING was not answered yet."""
         self.slot = 0
@@ -83,6 +107,7 @@ class Connection:
     def receive(self, text: bytes | memoryview) -> None:
         """Take one text message, answer it, and close the connection if it is no text at all."""
         central = self._central
+        self.last_seen = time.time()
         log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "in", bytes(text))
@@ -94,13 +119,19 @@ class Connection:
         else:
             answer = central.answer(self, frame)
         if answer is not None:
-            self.peer.send_text(answer)
-            if log_payload is not None:
-                log_payload(self.identity, "out", answer)
+            self.send(answer)
+
+    def send(self, text: bytes) -> None:
+        """Send one text message."""
+        self.peer.send_text(text)
+        log_payload = self._central.log_payload
+        if log_payload is not None:
+            log_payload(self.identity, "out", text)
 
     def pong(self) -> None:
         """Take a PONG."""
         self.pong_missing = False
+        self.last_seen = time.time()
 
 
 class CentralSystem:
@@ -108,6 +139,7 @@ class CentralSystem:
 
     Args:
         handlers: the answers.
+        calls: the Calls to charge points.
         metrics: the counters.
         lifecycle: where connections and boots are logged.
         log_payload: called for each message; `None` logs none.
@@ -117,6 +149,7 @@ class CentralSystem:
     def __init__(
         self,
         handlers: Handlers,
+        calls: Calls,
         metrics: Metrics,
         lifecycle: LifecycleLog,
         *,
@@ -124,12 +157,14 @@ class CentralSystem:
         ping_interval: float = 30.0,
     ) -> None:
         self._handlers = handlers
+        self._calls = calls
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
+        self._remembered: dict[str, Record] = {}
         # Identities that were accepted since this process started.
         self._accepted: set[str] = set()
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
@@ -150,7 +185,12 @@ class CentralSystem:
             self._lifecycle.write("replaced", now, identity=identity)
             self._forget(before)
             before.peer.close(CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
-        if identity in self._accepted:
+        record = self._remembered.pop(identity, None)
+        if record is not None:
+            connection.registered = record.registered
+            connection.boot = record.boot
+            connection.statuses = record.statuses
+        elif identity in self._accepted:
             connection.registered = Registered.ACCEPTED
         self._connections[identity] = connection
         connection.slot = self._slot
@@ -201,9 +241,54 @@ class CentralSystem:
                 connection.pong_missing = True
                 connection.peer.ping()
 
+    async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
+        """Call a charge point; return the payload of its CallResult.
+
+        Args:
+            identity: the charge point.
+            action: what is asked.
+            payload: the request's payload.
+            timeout: seconds for the answer, from when the Call is sent: it may have to wait for others.
+
+        Raises:
+            OcppError: the Call breaks the rules; nothing was sent.
+            CallFailed: there is no result.
+        """
+        connection = self._connections.get(identity)
+        if connection is None:
+            raise CallFailed(Outcome.NOT_CONNECTED)
+        return await self._calls.start(identity, connection.send, action, payload, timeout)
+
+    def get(self, identity: str) -> Connection | Record | None:
+        """Return what is known of a charge point; `None` when nothing is."""
+        return self._connections.get(identity) or self._remembered.get(identity)
+
+    def calls_waiting(self, identity: str) -> int:
+        """Return how many Calls a charge point has not answered yet, or was not even sent."""
+        return self._calls.waiting(identity)
+
+    @property
+    def connected(self) -> list[str]:
+        """The identities of all charge points that are connected now."""
+        return list(self._connections)
+
+    def count(self, *, connected: bool | None = None) -> int:
+        """Return how many charge points are known: connected ones, others, or (`None`) both."""
+        here = 0 if connected is False else len(self._connections)
+        return here + (0 if connected is True else len(self._remembered))
+
+    def page(
+        self, offset: int, limit: int, *, connected: bool | None = None
+    ) -> Iterator[tuple[str, Connection | Record]]:
+        """Yield known charge points in the order in which they came, connected ones first."""
+        here = () if connected is False else self._connections.items()
+        gone = () if connected is True else self._remembered.items()
+        return islice(chain[tuple[str, Connection | Record]](here, gone), offset, offset + limit)
+
     def close_all(self, code: int, reason: str) -> None:
-        """Close every connection, and take no new ones."""
+        """Close every connection, take no new ones, and fail the Calls that wait."""
         self.is_closing = True
+        self._calls.close()
         for connection in tuple(self._connections.values()):
             connection.peer.close(code, reason)
 
@@ -216,15 +301,16 @@ class CentralSystem:
         """Return the answer to a message, or `None` for one that needs none."""
         metrics = self._metrics
         if type(frame) is not Call:
-            # No Call was sent, so it answers none.
-            metrics.events["answers to no outstanding Call"] += 1
+            assert isinstance(frame, CallResult | CallError)
+            if not self._calls.answered(connection.identity, frame):
+                metrics.events["answers to no outstanding Call"] += 1
             return None
         action = frame.action
         handlers = self._handlers
         try:
             handlers.check(connection, action)
             validate(action, Direction.REQ, frame.payload)
-            result = handlers.handle(connection, action, frame.payload, time.time())
+            result = handlers.handle(connection, action, frame.payload, connection.last_seen)
             validate(action, Direction.CONF, result)
         except OcppError as error:
             return self._refuse(frame.unique_id, error)
@@ -235,8 +321,7 @@ class CentralSystem:
             return self._refuse(frame.unique_id, OcppError(ErrorCode.INTERNAL_ERROR))
         metrics.calls[action] += 1
         if action == "BootNotification":
-            self._accepted.add(connection.identity)
-            self._lifecycle.write("booted", time.monotonic(), identity=connection.identity)
+            self._booted(connection)
         return encode(CallResult(frame.unique_id, result))
 
     def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
@@ -246,18 +331,36 @@ class CentralSystem:
         if malformed.reason is Malformation.NOT_JSON and not _is_utf8(text):
             connection.peer.close(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
             return None
+        if self._calls.malformed(connection.identity, malformed):
+            return None
         answer = malformed.answer()
         if answer is None:
             return None
         self._metrics.errors[answer.code] += 1
         return encode(answer)
 
+    def _booted(self, connection: Connection) -> None:
+        if connection.registered is Registered.ACCEPTED:
+            self._accepted.add(connection.identity)
+            self._lifecycle.write("booted", time.monotonic(), identity=connection.identity)
+        else:
+            self._accepted.discard(connection.identity)
+            status = connection.registered.value
+            self._lifecycle.write("booted", time.monotonic(), identity=connection.identity, status=status)
+
     def _refuse(self, unique_id: str, error: OcppError) -> bytes:
         self._metrics.errors[error.code.value] += 1
         return encode(refusal(unique_id, error))
 
     def _forget(self, connection: Connection) -> None:
-        del self._connections[connection.identity]
+        identity = connection.identity
+        del self._connections[identity]
+        self._calls.lost(identity)
+        self._remembered[identity] = Record(
+            connection.registered, connection.boot, connection.statuses, connection.last_seen
+        )
+        if len(self._remembered) > MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1
         self._metrics.events["connections closed"] += 1

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
 from ampswarm.ocppj.timestamps import format_utc
+from server.id_tags import IdTags
 from server.metrics import Metrics
+from server.records import Registered, Sharing, Statuses, with_status
 from server.transactions import Transactions
 
+_REGISTERED: Final = {
+    "Accepted": Registered.ACCEPTED,
+    "Pending": Registered.PENDING,
+    "Rejected": Registered.REJECTED,
+}
 
-class Registered(Enum):
-    """Whether a charge point was accepted, as far as this process knows."""
 
-    UNKNOWN = "unknown"
-    """It did not boot since this process started."""
-    ACCEPTED = "accepted"
+@dataclass(frozen=True, slots=True)
+class BootPolicy:
+    """What BootNotification.req is answered (core 4.2)."""
+
+    status: str
+    """A RegistrationStatus: Accepted, Pending or Rejected (core 7.38)."""
+    interval: int
+    """Seconds: until the next Heartbeat when Accepted, else until the next BootNotification."""
 
 
 class Caller(Protocol):
@@ -27,13 +37,16 @@ class Caller(Protocol):
 
     identity: str
     registered: Registered
+    boot: str | None
+    statuses: Statuses
 
 
 class Handlers:
     """Answers Calls of charge points.
 
     Args:
-        transactions: the book of running transactions.
+        transactions: the book of transactions.
+        id_tags: which id tags are accepted.
         metrics: where odd requests are counted.
         boot_interval: seconds; `interval` of BootNotification.conf.
         require_boot: whether a charge point has to boot before anything else is answered.
@@ -42,15 +55,22 @@ class Handlers:
     def __init__(
         self,
         transactions: Transactions,
+        id_tags: IdTags,
         metrics: Metrics,
         *,
         boot_interval: int,
         require_boot: bool,
     ) -> None:
         self._transactions = transactions
+        self._id_tags = id_tags
         self._metrics = metrics
-        self._boot_interval = boot_interval
         self._require_boot = require_boot
+        self._sharing = Sharing()
+        self.boot_policy = BootPolicy("Accepted", boot_interval)
+        """What the next BootNotification.req is answered."""
+        self.request_certificate: Callable[[str, str], bool] | None = None
+        """Takes an identity and the CSR of its SignCertificate.req; returns whether CertificateSigned.req
+        will follow. `None` rejects all."""
         self._handlers: Final[dict[str, Callable[[Caller, Payload, float], Payload]]] = {
             "Authorize": self._authorize,
             "BootNotification": self._boot_notification,
@@ -59,12 +79,12 @@ class Handlers:
             "FirmwareStatusNotification": _acknowledge,
             "Heartbeat": _heartbeat,
             "LogStatusNotification": _acknowledge,
-            "MeterValues": _acknowledge,
+            "MeterValues": self._meter_values,
             "SecurityEventNotification": _acknowledge,
             "SignCertificate": self._sign_certificate,
             "SignedFirmwareStatusNotification": _acknowledge,
             "StartTransaction": self._start_transaction,
-            "StatusNotification": _acknowledge,
+            "StatusNotification": self._status_notification,
             "StopTransaction": self._stop_transaction,
         }
 
@@ -79,7 +99,12 @@ class Handlers:
             if action in CENTRAL_SYSTEM_ACTIONS:
                 raise OcppError(ErrorCode.NOT_SUPPORTED, f"{action} is for charge points")
             raise OcppError(ErrorCode.NOT_IMPLEMENTED, f"unknown action {action[:60]!r}")
-        if self._require_boot and caller.registered is Registered.UNKNOWN and action != "BootNotification":
+        # Pending ones may be asked for messages with TriggerMessage (core 4.2).
+        if (
+            self._require_boot
+            and action != "BootNotification"
+            and caller.registered in (Registered.UNKNOWN, Registered.REJECTED)
+        ):
             raise OcppError(ErrorCode.SECURITY_ERROR, "BootNotification was not accepted yet")
 
     def handle(self, caller: Caller, action: str, payload: Payload, utc: float) -> Payload:
@@ -93,36 +118,50 @@ class Handlers:
         """
         return self._handlers[action](caller, payload, utc)
 
-    def _boot_notification(self, caller: Caller, _payload: Payload, utc: float) -> Payload:
-        caller.registered = Registered.ACCEPTED
+    def _boot_notification(self, caller: Caller, payload: Payload, utc: float) -> Payload:
+        policy = self.boot_policy
+        caller.registered = _REGISTERED[policy.status]
+        caller.boot = self._sharing.keep(payload)
         return {
-            "status": "Accepted",
+            "status": policy.status,
             "currentTime": format_utc(utc),
-            "interval": self._boot_interval,
+            "interval": policy.interval,
         }
 
-    def _authorize(self, _caller: Caller, _payload: Payload, _utc: float) -> Payload:
-        return {"idTagInfo": {"status": "Accepted"}}
+    def _status_notification(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+        caller.statuses = with_status(caller.statuses, payload, self._sharing)
+        return {}
+
+    def _authorize(self, _caller: Caller, payload: Payload, utc: float) -> Payload:
+        return {"idTagInfo": self._id_tags.answer(payload["idTag"], utc)}
 
     def _data_transfer(self, _caller: Caller, _payload: Payload, _utc: float) -> Payload:
         # Core 4.3: a vendor that is not known.
         return {"status": "UnknownVendorId"}
 
-    def _sign_certificate(self, _caller: Caller, _payload: Payload, _utc: float) -> Payload:
-        # Accepted would promise a CertificateSigned.req that nothing here can send.
-        self._metrics.events["certificate signing requests rejected"] += 1
-        return {"status": "Rejected"}
+    def _sign_certificate(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+        if self.request_certificate is None:
+            # Accepted would promise a CertificateSigned.req that nobody here can make.
+            self._metrics.events["certificate signing requests rejected"] += 1
+            return {"status": "Rejected"}
+        return {"status": "Accepted" if self.request_certificate(caller.identity, payload["csr"]) else "Rejected"}
 
-    def _start_transaction(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+    def _meter_values(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+        if "transactionId" in payload:
+            self._transactions.sample(caller.identity, payload)
+        return {}
+
+    def _start_transaction(self, caller: Caller, payload: Payload, utc: float) -> Payload:
+        # Core 4.8: an id tag that is not accepted gets a transaction id all the same.
         transaction = self._transactions.start(caller.identity, payload)
         return {
             "transactionId": transaction.transaction_id,
-            "idTagInfo": {"status": "Accepted"},
+            "idTagInfo": self._id_tags.answer(payload["idTag"], utc, starts=True),
         }
 
-    def _stop_transaction(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+    def _stop_transaction(self, caller: Caller, payload: Payload, utc: float) -> Payload:
         self._transactions.stop(caller.identity, payload)
-        return {"idTagInfo": {"status": "Accepted"}} if "idTag" in payload else {}
+        return {"idTagInfo": self._id_tags.answer(payload["idTag"], utc)} if "idTag" in payload else {}
 
 
 def _acknowledge(_caller: Caller, _payload: Payload, _utc: float) -> Payload:

@@ -8,13 +8,19 @@ from collections import Counter
 class Metrics:
     """Counters of one process, since its start."""
 
-    __slots__ = ("calls", "connections", "errors", "events")
+    __slots__ = ("calls", "calls_answered", "calls_failed", "calls_sent", "connections", "errors", "events")
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        """Calls answered with a CallResult, by action."""
+        """Calls of charge points that were answered with a CallResult, by action."""
         self.errors: Counter[str] = Counter()
         """CallErrors sent, by code."""
+        self.calls_sent: Counter[str] = Counter()
+        """Calls sent to charge points, by action."""
+        self.calls_answered: Counter[str] = Counter()
+        """Calls to charge points that got a valid CallResult, by action."""
+        self.calls_failed: Counter[str] = Counter()
+        """Calls to charge points that got none, by outcome."""
         self.events: Counter[str] = Counter()
         """Everything else that is worth counting, by name."""
         self.connections = 0
@@ -26,5 +32,8 @@ class Metrics:
             "connections": self.connections,
             "calls": dict(sorted(self.calls.items())),
             "errors": dict(sorted(self.errors.items())),
+            "calls_sent": dict(sorted(self.calls_sent.items())),
+            "calls_answered": dict(sorted(self.calls_answered.items())),
+            "calls_failed": dict(sorted(self.calls_failed.items())),
             "events": dict(sorted(self.events.items())),
         }

@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 ROOT = Path(__file__).parent.parent
 STEADY_STATE = ROOT / "locustfiles" / "steady_state.py"
@@ -24,9 +27,13 @@ TIMEOUT = 60.0
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
-    ours = ("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL")
+    ours = (
+        *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
+        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT"),
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **(more or {})}
+    # Tests run beside each other and beside a demo: none may ask for the port that all would ask for.
+    return {**kept, "PYTHONUNBUFFERED": "1", "ADMIN_PORT": "0", **(more or {})}
 
 
 class CentralSystem:
@@ -34,7 +41,8 @@ class CentralSystem:
 
     Args:
         log: the file for its log lines.
-        args: its options; without `--port`, it takes a free one and keeps it over restarts.
+        args: its options; without `--port` or `--admin-port`, it takes a free one and keeps it over
+            restarts.
         env: more environment variables.
     """
 
@@ -48,6 +56,7 @@ class CentralSystem:
         self._lines: list[dict[str, Any]] = []
         self._ended = True
         self.port = 0
+        self.admin_port = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -71,6 +80,11 @@ class CentralSystem:
         return f"ws://127.0.0.1:{self.port}/ocpp"
 
     @property
+    def admin(self) -> str:
+        """The base URL of its operator API."""
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         assert self._process is not None
@@ -81,9 +95,10 @@ class CentralSystem:
         with self._changed:
             self._ended = False
             already = len(self._lines)
-        port = () if "--port" in self._args else ("--port", str(self.port))
+        ports = {"--port": self.port, "--admin-port": self.admin_port}
+        given = [each for flag, port in ports.items() if flag not in self._args for each in (flag, str(port))]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--host", "127.0.0.1", *port, *self._args],
+            [sys.executable, "-m", "server", "--host", "127.0.0.1", *given, *self._args],
             cwd=ROOT,
             env=self._env,
             stderr=subprocess.PIPE,
@@ -92,6 +107,40 @@ class CentralSystem:
         self._reader.start()
         line = self.wait_for(lambda line: line["event"] == "listening", after=already)
         self.port = line["port"]
+        self.admin_port = line["admin_port"]
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Send a request to its operator API; return the status and what the body says as JSON.
+
+        Args:
+            method: of HTTP.
+            path: from the root, percent-encoded.
+            body: sent as JSON; bytes as they are; `None` sends none.
+            headers: more of them.
+        """
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        more = {} if data is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.admin + path, data, {**more, **(headers or {})}, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=TIMEOUT) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        return status, json.loads(text) if text else None
+
+    def call(
+        self, identity: str, action: str, payload: Mapping[str, Any] | None = None, *, timeout: float = 30
+    ) -> dict[str, Any]:
+        """Let it call a charge point; return the payload of the CallResult, and fail without one."""
+        path = f"/api/v1/charge-points/{quote(identity, safe='')}/calls/{action}?timeout={timeout}"
+        status, answer = self.request("POST", path, dict(payload or {}))
+        assert status == 200, f"{action} to {identity}: {status} {answer}"
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def stop(self) -> int:
         """Send it SIGTERM; return its exit status."""
@@ -132,6 +181,18 @@ class CentralSystem:
         """Stop it; return what it counted."""
         assert self.stop() == 0
         return self.lines("stopped")[-1]
+
+    def call_all(self, action: str, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Let it call every charge point that is connected; return the answers, a dictionary for each."""
+        body = json.dumps({"payload": payload}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.admin}/api/v1/calls/{action}", body, headers, method="POST")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=TIMEOUT) as response:
+            lines: list[dict[str, Any]] = [json.loads(line) for line in response.read().splitlines()]
+        *answers, last = lines
+        assert len(answers) == last["summary"]["charge_points"], last
+        return answers
 
     def _join(self) -> int:
         assert self._process is not None
