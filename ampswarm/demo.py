@@ -58,7 +58,7 @@ class CentralSystem:
         self._listening.clear()
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", str(self.port)),
+                *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", str(self.port), "--admin-port", "0"),
                 *("--boot-interval", str(_BOOT_INTERVAL), "--ping-interval-ms", "10000"),
             ],
             stdin=subprocess.DEVNULL,

@@ -94,3 +94,36 @@ class PingWatch:
             return self._last_ping + rule.timeout
         limit = _TOLERANCE * self._gap + _MARGIN if self._gap else _PROVISIONAL
         return self._heard + max(rule.timeout, limit)
+
+
+class Pinger:
+    """The charge point's own PINGs on one connection (WebSocketPingInterval, core 9.1.34, J errata 3.11).
+
+    Args:
+        interval: seconds, above 0. A PONG that is not there when the next PING is due is missing.
+        now: when the connection was opened.
+    """
+
+    __slots__ = ("_interval", "_is_waiting", "deadline")
+
+    def __init__(self, interval: float, now: float) -> None:
+        self._interval = interval
+        self._is_waiting = False
+        self.deadline = now + interval
+        """When to look again: `is_due` or `is_missing` may be true then."""
+
+    def is_missing(self, now: float) -> bool:
+        """Whether the last PING was never answered: the connection is dead."""
+        return self._is_waiting and now >= self.deadline
+
+    def take(self, now: float) -> bool:
+        """Return whether to send a PING now."""
+        if self._is_waiting or now < self.deadline:
+            return False
+        self._is_waiting = True
+        self.deadline = now + self._interval
+        return True
+
+    def pong(self) -> None:
+        """A PONG came in."""
+        self._is_waiting = False

@@ -7,122 +7,37 @@ clock of the adapter's choice.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
-from ampswarm.charge_point import commands
-from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL
-from ampswarm.charge_point.connector import ConnectorStatus, status_notification
-from ampswarm.charge_point.ping_watch import PingWatch, WatchMode
+from ampswarm.charge_point import commands, security_commands
+from ampswarm.charge_point.calls import Calls
+from ampswarm.charge_point.charging import Charging
+from ampswarm.charge_point.charging_profile import Capabilities, ChargingProfile, RateUnit
+from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Configuration, Key
+from ampswarm.charge_point.connector import Connector
+from ampswarm.charge_point.events import CommandReceived, Online, Registered, StationEvent
+from ampswarm.charge_point.id_tags import AuthorizationCache, IdTagInfo, LocalList, Verdict, decide, remember
+from ampswarm.charge_point.link import LINK_TRANSITIONS, CloseReason, Link, Registration, Trigger
+from ampswarm.charge_point.maintenance import Maintenance
+from ampswarm.charge_point.notice import Done
+from ampswarm.charge_point.ping_watch import Pinger, PingWatch, WatchMode
+from ampswarm.charge_point.security import Security, SecurityEvent, security_event_notification
+from ampswarm.charge_point.site import IdTagAnswer
+from ampswarm.charge_point.smart_charging import ChargingProfiles
 from ampswarm.charge_point.template import Template
+from ampswarm.charge_point.transaction import Reason, Transaction
 from ampswarm.ocppj.errors import OcppError
 from ampswarm.ocppj.frames import Payload
-from ampswarm.ocppj.session import (
-    Answered,
-    Failed,
-    Failure,
-    Ignored,
-    Received,
-    Refused,
-    Session,
-    UniqueIds,
-)
+from ampswarm.ocppj.session import Answered, Failed, Ignored, Received, Refused, UniqueIds
 from ampswarm.ocppj.timestamps import parse_utc
 
 _FOREVER: Final = float("inf")
-_NO_CONNECTOR: Final = -1
-
-
-class Link(StrEnum):
-    """How the charge point stands to the network."""
-
-    OFF = "off"
-    """No power."""
-    WAITING = "waiting"
-    """For the time of the next attempt to connect."""
-    CONNECTING = "connecting"
-    OPEN = "open"
-    CLOSING = "closing"
-    """The charge point wants the connection closed; the adapter closes it."""
-
-
-class Trigger(StrEnum):
-    """What moves a link from one state to another."""
-
-    POWER_ON = "power on"
-    ATTEMPT = "attempt"
-    OPENED = "opened"
-    REFUSED = "refused"
-    CLOSE = "close"
-    LOST = "lost"
-    POWER_OFF = "power off"
-
-
-LINK_TRANSITIONS: Final[dict[tuple[Link, Trigger], Link]] = {
-    (Link.OFF, Trigger.POWER_ON): Link.WAITING,
-    (Link.WAITING, Trigger.ATTEMPT): Link.CONNECTING,
-    (Link.CONNECTING, Trigger.OPENED): Link.OPEN,
-    (Link.CONNECTING, Trigger.REFUSED): Link.WAITING,
-    (Link.OPEN, Trigger.CLOSE): Link.CLOSING,
-    (Link.OPEN, Trigger.LOST): Link.WAITING,
-    (Link.CLOSING, Trigger.LOST): Link.WAITING,
-    (Link.WAITING, Trigger.POWER_OFF): Link.OFF,
-    (Link.CONNECTING, Trigger.POWER_OFF): Link.OFF,
-    (Link.OPEN, Trigger.POWER_OFF): Link.OFF,
-    (Link.CLOSING, Trigger.POWER_OFF): Link.OFF,
-}
-"""Every transition of a link. What is not here is a fault of the adapter and raises `ValueError`."""
-
-
-class Registration(StrEnum):
-    """What the central system last said to BootNotification since power-on (core 7.38)."""
-
-    NONE = "none"
-    PENDING = "Pending"
-    REJECTED = "Rejected"
-    ACCEPTED = "Accepted"
-
-
-class CloseReason(StrEnum):
-    """Why the charge point itself ends a connection."""
-
-    RESET = "reset"
-    PING_MISSING = "no PING in time"
-
-
-@dataclass(frozen=True, slots=True)
-class Online:
-    """The charge point is at work again.
-
-    After a boot: it was Accepted. After a lost network, where no boot is due: the connection is open.
-    """
-
-    since: float
-    """When it was switched on, or lost the connection that it had been online with."""
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """BootNotification was answered."""
-
-    registration: Registration
-    interval: int
-    """Seconds, as the answer had it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommandReceived:
-    """The central system called; `outcome` is the status answered, or the error code."""
-
-    action: str
-    outcome: str
-
-
-StationEvent = Online | Registered | CommandReceived | Answered | Failed | Refused | Ignored
+_SOON: Final = 0.5
+"""Seconds by which the clock may be set without any plan being made anew."""
+_NOTED: Final = 10.0
+"""Seconds from which on setting the clock is a security event: below, it only keeps the clock right."""
 
 
 class ChargePoint:
@@ -130,35 +45,44 @@ class ChargePoint:
 
     Args:
         identity: its charge point identity (J 3.1.1).
-        template: what it has in common with its fleet.
+        template: what it has in common with its population.
         unique_ids: where its message ids come from; may be shared.
         random: the source of its jitter; may be shared.
         utc_offset: what to add to the adapter's clock to get seconds since 1970, until the central
             system has told the time.
+        security: what it proves itself with; `None` for nothing beyond its template.
     """
 
     __slots__ = (
-        "_boot_at",
+        "_cache",
+        "_calls",
+        "_drain_until",
         "_events",
         "_failures_in_a_row",
         "_heartbeat_interval",
-        "_last_activity",
-        "_last_heartbeat",
+        "_is_down",
+        "_local_list",
+        "_maintenance",
         "_offline_since",
-        "_opened_at",
-        "_random",
+        "_pinger",
+        "_renew_at",
         "_replies",
         "_retry_at",
-        "_session",
-        "_status_due",
-        "_status_in_flight",
-        "_triggered",
+        "_security",
         "_utc_offset",
+        "_was_accepted",
         "_watch",
+        "boot_at",
         "close_reason",
+        "configuration",
+        "connectors",
+        "firmware_version",
         "identity",
         "is_heard",
         "link",
+        "opened_at",
+        "profiles",
+        "random",
         "registration",
         "template",
     )
@@ -171,34 +95,45 @@ class ChargePoint:
         unique_ids: UniqueIds,
         random: Random,
         utc_offset: float = 0.0,
+        security: Security | None = None,
     ) -> None:
         self.identity = identity
         self.template = template
+        self.random = random
         self.link = Link.OFF
         """How it stands to the network."""
         self.registration = Registration.NONE
         """How it stands to the central system. Kept over a lost network, forgotten by a reboot."""
         self.close_reason: CloseReason | None = None
-        """Why it wants its connection closed; `None` unless `link` is CLOSING."""
+        """Why it wants its connection closed; `None` for not at all."""
         self.is_heard = True
         """Whether the central system has served it: False while its last Call got no CallResult."""
-        self._session = Session(unique_ids, template.call_timeout)
-        self._random = random
-        self._utc_offset = utc_offset
-        self._heartbeat_interval = template.heartbeat_interval
+        self.configuration = Configuration(template.defaults)
+        self.firmware_version = template.firmware_version
+        self.profiles: ChargingProfiles | None = None
+        """Made when the first charging profile comes."""
+        self._calls = Calls(self, unique_ids)
+        self._utc_offset = utc_offset + template.clock_error
+        # Beside the configuration, which would need a table for each charge point of a fleet that is
+        # told another interval than its default.
+        self._heartbeat_interval = self.configuration.integer(Key.HEARTBEAT_INTERVAL)
         self._failures_in_a_row = 0
         self._retry_at = 0.0
-        self._boot_at = 0.0
-        self._opened_at = 0.0
-        self._last_activity = 0.0
-        self._last_heartbeat = 0.0
+        self.boot_at = 0.0
+        self.opened_at = 0.0
         self._offline_since: float | None = None
-        # One bit for each connector whose present status the central system has not confirmed.
-        self._status_due = 0
-        self._status_in_flight = _NO_CONNECTOR
+        self._was_accepted = False
+        self._is_down = True
+        self._drain_until = 0.0
+        self._renew_at = _FOREVER
         # Made when first needed: most charge points never need them.
+        self._security = security
         self._watch: PingWatch | None = None
-        self._triggered: deque[tuple[str, int]] | None = None
+        self._pinger: Pinger | None = None
+        self.connectors: Charging | None = None
+        self._maintenance: Maintenance | None = None
+        self._local_list: LocalList | None = None
+        self._cache: AuthorizationCache | None = None
         self._replies: list[bytes] | None = None
         self._events: list[StationEvent] | None = None
 
@@ -210,9 +145,25 @@ class ChargePoint:
         return self.link is Link.OPEN and self.registration is Registration.ACCEPTED
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has power and is not rebooting."""
+        return self.link is not Link.OFF and not self._is_down
+
+    @property
+    def may_charge(self) -> bool:
+        """Whether it runs, and was ever accepted (core 4.2.1 advises against charging before)."""
+        # Nothing starts any more that a Reset would have to stop (core errata 3.36).
+        return self._was_accepted and self.is_running and self.close_reason is not CloseReason.RESET
+
+    @property
     def heartbeat_interval(self) -> int:
         """Seconds without a message after which a Heartbeat is due (core 9.1.10)."""
         return self._heartbeat_interval
+
+    @property
+    def unsent(self) -> int:
+        """Transaction messages that the central system has not taken yet."""
+        return self._calls.unsent
 
     def utc(self, now: float) -> float:
         """Return what its own clock shows, in seconds since 1970."""
@@ -228,21 +179,35 @@ class ChargePoint:
 
     def next_deadline(self) -> float:
         """Return when something becomes due by itself; infinity when nothing does."""
+        return min(self._link_deadline(), self._timer())
+
+    def _link_deadline(self) -> float:
         if self.link is Link.WAITING:
             return self._retry_at
         if self.link is not Link.OPEN:
             return _FOREVER
-        deadline = self._session.deadline
+        deadline = self._calls.session.deadline
         if self.close_reason is not None:
-            # Nothing but the outstanding Call is waited for: see `poll`.
-            return 0.0 if deadline is None else deadline
+            # Nothing but the outstanding Call and the last transactions are waited for: see `poll`.
+            if deadline is not None:
+                return deadline
+            return self._calls.ready_at if self._is_draining() else 0.0
         if deadline is None:
-            deadline = self._next_call_at()
+            deadline = self._calls.next_at()
         if self._watch is not None:
             missing = self._watch.deadline
             if missing is not None and missing < deadline:
-                return missing
+                deadline = missing
+        if self._pinger is not None and self._pinger.deadline < deadline:
+            return self._pinger.deadline
         return deadline
+
+    def _timer(self) -> float:
+        """Return when something becomes due that has nothing to do with the connection."""
+        timer = _FOREVER if self.connectors is None else self.connectors.timer
+        if self._maintenance is not None and self._maintenance.deadline < timer:
+            timer = self._maintenance.deadline
+        return min(timer, self._renew_at) if self.is_online else timer
 
     # -- power and link -----------------------------------------------------------------------
 
@@ -252,53 +217,86 @@ class ChargePoint:
         self._boot(now + after)
 
     def power_off(self, now: float) -> None:
-        """Cut its power: the connection goes, and with it the registration."""
+        """Cut its power: the connection goes, and with it the registration; transactions stop (core 7.36)."""
+        self.advance(now)
         self._move(Trigger.POWER_OFF)
         self._forget_connection(now)
         self.registration = Registration.NONE
         self._offline_since = None
+        if self.connectors is not None:
+            self.connectors.power_lost(now)
+        if self._maintenance is not None:
+            self._maintenance.power_lost(now)
+        self._is_down = True
 
     def attempt(self, now: float) -> bool:
         """Return whether to connect now; if so, say next how it went: `opened` or `refused`."""
         if self.link is not Link.WAITING or now < self._retry_at:
             return False
+        if self._is_down:
+            self._start_up(now)
         self._move(Trigger.ATTEMPT)
         return True
 
     def opened(self, now: float) -> None:
         """The connection stands: upgraded, with `ocpp1.6` agreed on."""
         self._move(Trigger.OPENED)
-        self._opened_at = now
+        self.opened_at = now
         if self._watch is not None:
             self._watch.opened()
+        interval = self.configuration.integer(Key.WEB_SOCKET_PING_INTERVAL)
+        self._pinger = Pinger(interval, now) if interval else None
         if self.registration is Registration.ACCEPTED:
             # J 5.4: no BootNotification after a mere loss of the network.
             self._online(now)
 
-    def refused(self, now: float, *, retry_after: float = 0.0) -> None:
+    def refused(
+        self,
+        now: float,
+        *,
+        retry_after: float = 0.0,
+        event: SecurityEvent | None = None,
+        why: str = "",
+        was_own_certificate: bool = False,
+    ) -> None:
         """The attempt failed: no TCP, no TLS, no upgrade, or no subprotocol.
 
         Args:
             now: the time.
             retry_after: seconds that the central system asked for (Retry-After); the back-off's
                 delay comes on top.
+            event: what it means to the charge point's security.
+            why: the failure in words.
+            was_own_certificate: whether the central system did not take the charge point's certificate.
         """
         self._move(Trigger.REFUSED)
-        self._back_off(now, retry_after)
+        if self._security is not None:
+            security_commands.connection_refused(
+                self, now, event=event, tech_info=why, was_own_certificate=was_own_certificate
+            )
+        if self.close_reason is CloseReason.RESET:
+            self._reboot(now)
+        else:
+            self._back_off(now, retry_after)
 
     def lost(self, now: float) -> None:
         """The connection is gone, whoever ended it."""
-        was_reset = self.close_reason is CloseReason.RESET
+        reason = self.close_reason
+        self.advance(now)
         self._move(Trigger.LOST)
         if self.registration is Registration.ACCEPTED and self._offline_since is None:
             self._offline_since = now
-        if now - self._opened_at > self.template.backoff.maximum:
+        if now - self.opened_at > self.template.backoff.maximum:
             self._failures_in_a_row = 0
         self._forget_connection(now)
-        if was_reset:
-            self._boot(now + self._jittered(self.template.reboot_time))
-        else:
-            self._back_off(now, 0.0)
+        match reason:
+            case CloseReason.RESET:
+                self._reboot(now)
+            case CloseReason.CREDENTIALS:
+                # Whitepaper A01, A05: it connects again with the new ones, at once.
+                self._retry_at = now
+            case _:
+                self._back_off(now, 0.0)
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -308,58 +306,61 @@ class ChargePoint:
         May find that the connection is dead, or that a Reset is to be carried out: `link` is then
         CLOSING, and the messages are still to be sent before the connection is closed.
         """
+        self.advance(now)
         if self.link is not Link.OPEN:
             return []
         replies = self._replies
         messages: list[bytes] = [] if replies is None else replies
         self._replies = None
-        failed = self._session.expire(now)
-        if failed is not None:
-            self._call_failed(failed, now)
+        self._calls.expire(now)
         if self.close_reason is not None:
             # Not before the outstanding Call has its answer: it would look like the network's fault.
-            if self._session.is_idle:
-                self._move(Trigger.CLOSE)
+            if self._calls.session.is_idle:
+                if not self._is_draining():
+                    self._move(Trigger.CLOSE)
+                elif self._calls.ready_at <= now:
+                    messages.append(self._calls.call_transaction(now))
             return messages
-        if self._watch is not None:
-            missing = self._watch.deadline
-            if missing is not None and now >= missing:
-                self._watch.missed()
-                self.close_reason = CloseReason.PING_MISSING
-                self._move(Trigger.CLOSE)
-                return messages
-        if self._session.is_idle:
-            message = self._next_call(now)
+        if self._is_dead(now):
+            self._move(Trigger.CLOSE)
+            return messages
+        if self._calls.session.is_idle:
+            message = self._calls.next(now)
             if message is not None:
                 messages.append(message)
         return messages
 
+    def take_ping(self, now: float) -> bool:
+        """Return whether to send a PING frame now (WebSocketPingInterval)."""
+        return self._pinger is not None and self.link is Link.OPEN and self._pinger.take(now)
+
     def receive(self, text: str | bytes, now: float) -> None:
         """Take one text message of the central system. What it leads to comes out of `poll`."""
+        self.advance(now)
         if self._watch is not None:
             self._watch.heard(now)
-        event = self._session.receive(text, now)
+        event = self._calls.session.receive(text, now)
         match event:
             case Answered():
                 self._failures_in_a_row = 0
                 self.is_heard = True
-                self._emit(event)
-                self._call_answered(event, now)
+                self.observe(event)
+                self._calls.answered(event, now)
             case Failed():
-                self._call_failed(event, now)
+                self._calls.failed(event, now)
             case Received(call):
                 if self.registration is Registration.REJECTED:
                     # Core 4.2: it SHALL NOT respond while Rejected.
-                    self._session.leave_unanswered(call.unique_id)
-                    self._emit(CommandReceived(call.action, "not answered while Rejected"))
+                    self._calls.session.leave_unanswered(call.unique_id)
+                    self.observe(CommandReceived(call.action, "not answered while Rejected"))
                 else:
                     self._command(call.unique_id, call.action, call.payload, now)
             case Refused(_, reply):
                 if self.registration is not Registration.REJECTED:
-                    self._reply(reply)
-                self._emit(event)
+                    self._replies = [*(self._replies or ()), reply]
+                self.observe(event)
             case Ignored():
-                self._emit(event)
+                self.observe(event)
 
     def ping_received(self, now: float) -> None:
         """A PING frame came in; the adapter has answered it."""
@@ -369,21 +370,190 @@ class ChargePoint:
             self._watch = PingWatch(self.template.ping_watch)
         self._watch.ping(now)
 
-    # -- what commands ask for ----------------------------------------------------------------
+    def pong_received(self, now: float) -> None:
+        """A PONG frame came in."""
+        if self._watch is not None:
+            self._watch.heard(now)
+        if self._pinger is not None:
+            self._pinger.pong()
 
-    def trigger(self, wanted: list[tuple[str, int]]) -> bool:
-        """Send each (action, connector) once, as TriggerMessage asked (core 5.17).
+    def advance(self, now: float) -> None:
+        """Do what became due by itself up to `now`, whether connected or not. `poll` does it as well."""
+        if self._timer() > now:
+            return
+        if self.connectors is not None:
+            self.connectors.advance(now)
+        if self._maintenance is not None and self._maintenance.deadline <= now:
+            self._maintenance.advance(now)
+        if self._renew_at <= now and self.is_online:
+            self._renew_at = _FOREVER
+            security_commands.sign_certificate(self, now)
 
-        Returns False when it may not send them.
-        """
-        if self.registration not in (Registration.ACCEPTED, Registration.PENDING):
-            # Core 4.2: no other request between power-on and a BootNotification that succeeded.
+    # -- its parts ----------------------------------------------------------------------------
+
+    def charging(self, now: float) -> Charging:
+        """Return its connectors, made when they are first needed."""
+        if self.connectors is None:
+            self.connectors = Charging(self, now)
+        return self.connectors
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Firmware, diagnostics and logs, made when first needed."""
+        if self._maintenance is None:
+            self._maintenance = Maintenance(self)
+        return self._maintenance
+
+    @property
+    def security(self) -> Security:
+        """What it proves itself with, made when first needed."""
+        if self._security is None:
+            self._security = security_commands.factory_security(self.configuration)
+        return self._security
+
+    @property
+    def has_security(self) -> bool:
+        """Whether it was given, or has used, anything of the security extension."""
+        return self._security is not None
+
+    @property
+    def local_list(self) -> LocalList:
+        """The local authorization list, made when first needed."""
+        if self._local_list is None:
+            self._local_list = LocalList()
+        return self._local_list
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do with charging profiles (core 9.4)."""
+        configuration = self.configuration
+        allowed = configuration.text(Key.CHARGING_SCHEDULE_ALLOWED_CHARGING_RATE_UNIT)
+        units = {RateUnit.A for _ in range("Current" in allowed)} | {RateUnit.W for _ in range("Power" in allowed)}
+        return Capabilities(
+            max_stack_level=configuration.integer(Key.CHARGE_PROFILE_MAX_STACK_LEVEL),
+            max_periods=configuration.integer(Key.CHARGING_SCHEDULE_MAX_PERIODS),
+            max_installed=configuration.integer(Key.MAX_CHARGING_PROFILES_INSTALLED),
+            units=frozenset(units),
+        )
+
+    def has_transactions(self) -> bool:
+        """Return whether any transaction runs."""
+        return self.connectors is not None and self.connectors.has_transactions
+
+    # -- what its parts ask for ---------------------------------------------------------------
+
+    def decide(self, id_tag: str, now: float, *, is_online: bool) -> tuple[Verdict, IdTagInfo | None]:
+        """Return what local list, cache and configuration say of an id tag (core 3.5)."""
+        return decide(
+            id_tag,
+            self.utc(now),
+            is_online=is_online,
+            configuration=self.configuration,
+            local_list=self._local_list,
+            cache=self._cache,
+        )
+
+    def authorize(self, id_tag: str, now: float, done: IdTagAnswer) -> None:
+        """Send Authorize.req (core 4.1); `done` gets `None` when there was no usable answer."""
+
+        def answered(payload: Payload | None, when: float) -> None:
+            info = None
+            if payload is not None:
+                info = self.learn(id_tag, payload, when)
+            done(info, when)
+
+        self.notify("Authorize", {"idTag": id_tag}, now, done=answered)
+
+    def learn(self, id_tag: str, payload: Payload, now: float) -> IdTagInfo | None:
+        """Take the idTagInfo of an answer, if it has one: into the cache, or as a conflict (core 3.5.1, 3.5.2)."""
+        if "idTagInfo" not in payload:
+            return None
+        try:
+            info = IdTagInfo.from_payload(payload["idTagInfo"])
+        except ValueError:
+            # An end that is no date ends nothing.
+            told = payload["idTagInfo"]
+            info = IdTagInfo.from_payload({name: told[name] for name in told if name != "expiryDate"})
+        if self._cache is None and self.configuration.boolean(Key.AUTHORIZATION_CACHE_ENABLED):
+            self._cache = AuthorizationCache(self.template.cache_capacity)
+        remember(
+            id_tag,
+            info,
+            self.utc(now),
+            configuration=self.configuration,
+            local_list=self._local_list,
+            cache=self._cache,
+        )
+        if self._local_list is not None and self._local_list.conflicts(id_tag, info, self.utc(now)):
+            # Core 3.5.2.
+            conflict = self._calls.status_of(0, now) | {"errorCode": "LocalListConflict"}
+            self.notify("StatusNotification", conflict, now)
+        return info
+
+    def clear_cache(self) -> bool:
+        """Forget who was authorized; False without a cache (core 5.4, errata 3.23)."""
+        if not self.configuration.boolean(Key.AUTHORIZATION_CACHE_ENABLED):
             return False
-        if self._triggered is None:
-            self._triggered = deque()
-        # Once is enough (core 5.17), which also bounds how many can wait.
-        self._triggered.extend(each for each in wanted if each not in self._triggered)
+        if self._cache is not None:
+            self._cache.clear()
         return True
+
+    def submit(self, action: str, transaction: Transaction, payload: Payload, now: float) -> None:
+        """Send a transaction message in its turn (core 3.7)."""
+        self._calls.submit(action, transaction, payload, now)
+
+    def notify(
+        self, action: str, payload: Payload, now: float, *, is_kept: bool = False, done: Done | None = None
+    ) -> None:
+        """Send another message as soon as possible: see `Calls.notify`."""
+        self._calls.notify(action, payload, now, is_kept=is_kept, done=done)
+
+    def report_status(self, connector: Connector, now: float) -> None:
+        """Send StatusNotification with the present status of a connector."""
+        self._calls.report_status(connector, now)
+
+    def trigger(self, action: str, connector_ids: Iterable[int] = (0,), payload: Payload | None = None) -> bool:
+        """Send a message that TriggerMessage asked for: see `Calls.trigger`."""
+        return self._calls.trigger(action, connector_ids, payload)
+
+    def start_confirmed(self, transaction: Transaction, payload: Payload, now: float) -> None:
+        """Take StartTransaction.conf (core 4.8)."""
+        info = self.learn(transaction.id_tag, payload, now)
+        assert info is not None  # the schema demands it
+        self.charging(now).start_confirmed(transaction, payload["transactionId"], info, now)
+
+    def install_profile(self, connector_id: int, profile: ChargingProfile, now: float) -> None:
+        """Install a charging profile (core 5.16).
+
+        Raises:
+            InvalidProfile: there are too many, or it is not for this connector.
+        """
+        if self.profiles is None:
+            self.profiles = ChargingProfiles()
+        self.profiles.install(connector_id, profile, self.capabilities, self.utc(now))
+
+    def transactions_ended(self, now: float) -> None:
+        """No transaction runs any more."""
+        if self._maintenance is not None:
+            self._maintenance.transactions_ended(now)
+
+    def connectors_changed(self, now: float) -> None:
+        """An installation wants the free connectors, or no longer (core errata 3.49)."""
+        self.charging(now).withhold(now, is_withheld=self.maintenance.wants_connectors)
+
+    def verify_firmware_certificate(self, pem: str, now: float) -> str:
+        """Return Accepted, InvalidCertificate or RevokedCertificate (whitepaper L01.FR.23)."""
+        return self.security.verify_firmware_certificate(pem, self.utc(now)).value
+
+    def security_event(self, event: str, now: float, tech_info: str = "") -> None:
+        """Tell the central system of a critical security event, whenever it can (whitepaper A04).
+
+        Not from a charge point that knows nothing of the security extension.
+        """
+        kind = SecurityEvent(event)
+        if self.has_security and kind.is_critical:
+            payload = security_event_notification(kind, self.utc(now), tech_info)
+            self.notify("SecurityEventNotification", payload, now, is_kept=True)
 
     def trigger_boot(self, now: float) -> bool:
         """Send BootNotification without waiting for the interval to pass (core 4.2, 5.17).
@@ -392,18 +562,75 @@ class ChargePoint:
         """
         if self.registration is Registration.ACCEPTED:
             return False
-        self._boot_at = min(self._boot_at, now)
+        self.boot_at = min(self.boot_at, now)
         return True
 
-    def reset(self) -> None:
-        """Reboot once the answer to Reset.req is on its way (core 5.14)."""
+    def reset(self, now: float, reason: Reason) -> None:
+        """Stop what runs, and reboot once the answer to Reset.req is on its way (core 5.14, errata 3.36).
+
+        After a hard reset, what the central system has to know of transactions comes after the boot;
+        otherwise before, as far as it answers.
+        """
+        if not self.is_running:
+            return
+        if self.connectors is not None:
+            self.connectors.stop_all(reason, now)
+        if reason is Reason.HARD_RESET:
+            self._drain_until = now
+        elif self.close_reason is not CloseReason.RESET:
+            self._drain_until = now + self._calls.session.timeout
+        if self.close_reason is not CloseReason.RESET:
+            self.security_event(SecurityEvent.RESET_OR_REBOOT, now)
         self.close_reason = CloseReason.RESET
+        if self.link is Link.WAITING:
+            self._reboot(now)
 
-    def change_heartbeat_interval(self, seconds: int) -> None:
-        """Beat every `seconds` from now on (core 9.1.10)."""
-        self._heartbeat_interval = seconds
+    def restart(self, now: float) -> None:
+        """Reboot of its own accord, as after an installation or when its watchdog barks."""
+        self.reset(now, Reason.REBOOT)
 
-    # -- inside -------------------------------------------------------------------------------
+    def reconnect(self, now: float) -> None:  # noqa: ARG002  the others of its kind need it
+        """Close the connection once all answers are out, and open another one with what is set now."""
+        if self.link is Link.OPEN and self.close_reason is None:
+            self.close_reason = CloseReason.CREDENTIALS
+
+    def configuration_changed(self, name: str, now: float) -> None:
+        """Do what follows at once from the new value of a configuration key.
+
+        Args:
+            name: the key; its case does not count.
+            now: the time.
+        """
+        match name.casefold():
+            case "heartbeatinterval":
+                self._heartbeat_interval = self.configuration.integer(Key.HEARTBEAT_INTERVAL)
+            case "messagetimeout":
+                self._calls.session.timeout = float(self.configuration.integer(Key.MESSAGE_TIMEOUT))
+            case "websocketpinginterval":
+                interval = self.configuration.integer(Key.WEB_SOCKET_PING_INTERVAL)
+                self._pinger = Pinger(interval, now) if interval and self.link is Link.OPEN else None
+            case "clockaligneddatainterval" | "metervaluesampleinterval":
+                self.charging(now).clock_changed(now)
+            case _:
+                if self.connectors is not None:
+                    self.connectors.update(now)
+
+    def sync_configuration(self) -> None:
+        """Put what is kept beside the configuration into it, before it is shown."""
+        self.configuration.set(Key.HEARTBEAT_INTERVAL, self._heartbeat_interval)
+
+    def security_changed(self, now: float) -> None:
+        """A certificate came or went: look anew when it has to be renewed (whitepaper A03)."""
+        due = None if self._security is None else self._security.renewal_due
+        self._renew_at = _FOREVER if due is None else max(now, now + due - self.utc(now))
+
+    def observe(self, event: StationEvent) -> None:
+        """Put an event where the adapter takes it."""
+        if self._events is None:
+            self._events = []
+        self._events.append(event)
+
+    # -- inside: link -------------------------------------------------------------------------
 
     def _move(self, trigger: Trigger) -> None:
         try:
@@ -411,162 +638,135 @@ class ChargePoint:
         except KeyError:
             raise ValueError(f"{self.identity}: {trigger} while {self.link}") from None
 
-    def _emit(self, event: StationEvent) -> None:
-        if self._events is None:
-            self._events = []
-        self._events.append(event)
-
-    def _reply(self, text: bytes) -> None:
-        if self._replies is None:
-            self._replies = []
-        self._replies.append(text)
+    def _is_dead(self, now: float) -> bool:
+        if self._watch is not None:
+            missing = self._watch.deadline
+            if missing is not None and now >= missing:
+                self._watch.missed()
+                self.close_reason = CloseReason.PING_MISSING
+                return True
+        if self._pinger is not None and self._pinger.is_missing(now):
+            self.close_reason = CloseReason.PONG_MISSING
+            return True
+        return False
 
     def _jittered(self, seconds: float) -> float:
-        return seconds * self._random.uniform(0.5, 1.5)
+        return seconds * self.random.uniform(0.5, 1.5)
 
     def _boot(self, at: float) -> None:
         """Start as after power-on: connect at `at`, and BootNotification first."""
         self.registration = Registration.NONE
-        self._heartbeat_interval = self.template.heartbeat_interval
+        self._is_down = True
         self._failures_in_a_row = 0
-        self._retry_at = self._boot_at = at
+        self._retry_at = self.boot_at = at
         self._offline_since = at
 
+    def _reboot(self, now: float) -> None:
+        """Be gone for the time that a reboot takes."""
+        self.close_reason = None
+        if self.connectors is not None:
+            self.connectors.timer = _FOREVER
+        if self._maintenance is not None:
+            self._maintenance.power_lost(now)
+        self._boot(now + self._jittered(self.template.reboot_time))
+
+    def _start_up(self, now: float) -> None:
+        self._is_down = False
+        self.configuration.reboot()
+        self._heartbeat_interval = self.configuration.integer(Key.HEARTBEAT_INTERVAL)
+        if self.connectors is not None:
+            self.connectors.restarted(now)
+        elif self.configuration.integer(Key.CLOCK_ALIGNED_DATA_INTERVAL):
+            self.charging(now)
+        if self._maintenance is not None:
+            self._maintenance.power_back(now)
+        if self._security is not None:
+            self.security_changed(now)
+            self.security_event(SecurityEvent.STARTUP_OF_THE_DEVICE, now)
+
     def _back_off(self, now: float, retry_after: float) -> None:
-        delay = self.template.backoff.delay(self._failures_in_a_row, self._random)
+        delay = self.template.backoff.delay(self._failures_in_a_row, self.random)
         self._failures_in_a_row += 1
         # On top, not instead: a fleet that was refused in one instant must not come back in one.
         self._retry_at = now + retry_after + delay
 
     def _forget_connection(self, now: float) -> None:
-        for failed in self._session.lost(now):
-            self._call_failed(failed, now)
+        self._calls.connection_lost(now)
         self.close_reason = None
+        self._pinger = None
         self._replies = None
-        self._triggered = None
 
     def _online(self, now: float) -> None:
         since = self._offline_since
         self._offline_since = None
         if since is not None:
-            self._emit(Online(since, now))
+            self.observe(Online(since, now))
+        # Core 4.9: after an offline time only the present status, and only if it changed.
+        self._calls.report_changed()
 
-    def _heartbeat_at(self) -> float:
-        # Any message may stand in for a Heartbeat, but for one in 24 h (core 4.6).
-        return min(
-            self._last_activity + self._heartbeat_interval,
-            self._last_heartbeat + MAX_HEARTBEAT_INTERVAL,
+    # -- inside: what to send next ------------------------------------------------------------
+
+    def _is_draining(self) -> bool:
+        """Whether the last transactions are still to be told before the reboot (core errata 3.36)."""
+        return (
+            self.close_reason is CloseReason.RESET
+            and self.registration is Registration.ACCEPTED
+            and self._calls.ready_at < self._drain_until
         )
 
-    def _next_call_at(self) -> float:
-        match self.registration:
-            case Registration.ACCEPTED:
-                if self._triggered or self._status_due:
-                    return 0.0
-                return self._heartbeat_at()
-            case Registration.PENDING:
-                return 0.0 if self._triggered else self._boot_at
-            case _:
-                return self._boot_at
+    # -- inside: what came of it --------------------------------------------------------------
 
-    def _next_call(self, now: float) -> bytes | None:
-        """Return the next Call that may go out now, or `None`. In the order of what matters first."""
-        registration = self.registration
-        if registration in (Registration.ACCEPTED, Registration.PENDING) and self._triggered:
-            return self._call_triggered(now)
-        if registration is not Registration.ACCEPTED:
-            # Core 4.2: nothing else goes first, and nothing at all before the interval is over.
-            if now < self._boot_at:
-                return None
-            return self._call_boot(now)
-        if self._status_due:
-            connector_id = (self._status_due & -self._status_due).bit_length() - 1
-            self._status_due &= ~(1 << connector_id)
-            return self._call_status(connector_id, now)
-        due = self._heartbeat_at()
-        return self._call_heartbeat(now, due) if now >= due else None
+    def boot_failed(self, now: float, *, was_cut: bool) -> None:
+        """BootNotification got no usable answer: try again after a while."""
+        # Core 4.2 gives no time for a lost answer: after a cut the back-off is pause enough.
+        self.boot_at = now + (0.0 if was_cut else self._jittered(self.template.boot_retry_interval))
 
-    def _call_triggered(self, now: float) -> bytes | None:
-        assert self._triggered
-        action, connector_id = self._triggered.popleft()
-        match action:
-            case "Heartbeat":
-                return self._call_heartbeat(now, now)
-            case "StatusNotification":
-                self._status_due &= ~(1 << connector_id)
-                return self._call_status(connector_id, now)
-            case _:
-                return self._call(action, {"status": "Idle"}, now, now)
-
-    def _call_boot(self, now: float) -> bytes | None:
-        payload = self.template.boot_notification(self.identity)
-        return self._call("BootNotification", payload, now, max(self._boot_at, self._opened_at))
-
-    def _call_heartbeat(self, now: float, due: float) -> bytes | None:
-        self._last_heartbeat = now
-        # A due time before the connection stood would measure the network's absence, not the
-        # central system; that is what `Online` is for.
-        return self._call("Heartbeat", {}, now, max(due, self._opened_at))
-
-    def _call_status(self, connector_id: int, now: float) -> bytes | None:
-        self._status_in_flight = connector_id
-        payload = status_notification(connector_id, ConnectorStatus.AVAILABLE, self.utc(now))
-        return self._call("StatusNotification", payload, now, now)
-
-    def _call(self, action: str, payload: Payload, now: float, due: float) -> bytes | None:
-        self._last_activity = now
-        return self._session.call(action, payload, now, due=due)
-
-    def _call_answered(self, answered: Answered, now: float) -> None:
-        if answered.action == "Heartbeat":
-            self._set_clock(answered.payload["currentTime"], now)
-        elif answered.action == "BootNotification":
-            self._registered(answered.payload, now)
-
-    def _call_failed(self, failed: Failed, now: float) -> None:
-        self._emit(failed)
-        was_cut = failed.failure is Failure.CONNECTION_LOST
-        if not was_cut:
-            self.is_heard = False
-        if failed.action == "BootNotification":
-            # Core 4.2 gives no time for a lost answer: after a cut the back-off is pause enough.
-            pause = 0.0 if was_cut else self._jittered(self.template.boot_retry_interval)
-            self._boot_at = now + pause
-        elif failed.action == "StatusNotification" and was_cut:
-            # The central system may not know this status: say it again when back (core 4.9).
-            self._status_due |= 1 << self._status_in_flight
-
-    def _registered(self, payload: Payload, now: float) -> None:
+    def registered(self, payload: Payload, now: float) -> None:
+        """Take BootNotification.conf (core 4.2)."""
         registration = Registration(payload["status"])
         interval: int = payload["interval"]
-        self._emit(Registered(registration, interval))
+        self.observe(Registered(registration, interval))
         self.registration = registration
-        self._set_clock(payload["currentTime"], now)
+        self.set_clock(payload["currentTime"], now)
         if registration is Registration.ACCEPTED:
+            self._was_accepted = True
             if interval > 0:
                 self._heartbeat_interval = min(interval, MAX_HEARTBEAT_INTERVAL)
             # The answer brought the time, as a Heartbeat would have.
-            self._last_heartbeat = now
-            # Core errata 3.22: connector 0 and every connector, with the present status.
-            self._status_due = (1 << (self.template.connectors + 1)) - 1
+            self._calls.clock_told(now)
+            self._calls.report_all()
             self._online(now)
+            if self._maintenance is not None:
+                self._maintenance.booted(now)
         else:
             wait = interval if interval > 0 else self._jittered(self.template.boot_retry_interval)
-            self._boot_at = now + wait
+            self.boot_at = now + wait
 
-    def _set_clock(self, current_time: str, now: float) -> None:
+    def set_clock(self, current_time: str, now: float) -> None:
+        """Take the time that the central system told (core 4.6)."""
         try:
-            self._utc_offset = parse_utc(current_time) - now
+            offset = parse_utc(current_time) - now + self.template.clock_error
         except ValueError:
             # The schema lets any text through; a charge point keeps the clock it has.
             return
+        was, self._utc_offset = self._utc_offset, offset
+        if abs(offset - was) > _SOON:
+            if self.connectors is not None:
+                self.connectors.clock_changed(now)
+            if self._security is not None:
+                self.security_changed(now)
+            if self._maintenance is not None:
+                self._maintenance.clock_changed(now)
+            if abs(offset - was) > _NOTED:
+                self.security_event(SecurityEvent.SETTING_SYSTEM_TIME, now)
 
     def _command(self, unique_id: str, action: str, payload: Payload, now: float) -> None:
         try:
             answer = commands.handle(self, action, payload, now)
         except OcppError as error:
-            self._reply(self._session.refuse(unique_id, error))
-            self._emit(CommandReceived(action, error.code.value))
+            reply = self._calls.session.refuse(unique_id, error)
+            self.observe(CommandReceived(action, error.code.value))
         else:
-            self._reply(self._session.respond(unique_id, answer))
-            self._emit(CommandReceived(action, str(answer.get("status", ""))))
+            reply = self._calls.session.respond(unique_id, answer)
+            self.observe(CommandReceived(action, str(answer.get("status", ""))))
+        self._replies = [*(self._replies or ()), reply]

@@ -3,6 +3,7 @@
 Importing it imports Locust, which monkey-patches the process.
 """
 
+from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.user import ChargePointUser
 
-__all__ = ["ChargePointUser"]
+__all__ = ["ChargePointUser", "Vehicle"]

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -16,7 +17,11 @@ import locust.argument_parser
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
+from ampswarm.charge_point.security import Security
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.credentials import TlsContexts, check_scheme, read_credential, read_roots
+from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, check_paths, read_fleet_file
+from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
@@ -28,6 +33,7 @@ from ampswarm.load.options import (
     central_system_url,
     check_form,
 )
+from ampswarm.load.population import FleetFile, Population
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
@@ -35,6 +41,7 @@ from ampswarm.ocppj.session import UniqueIds
 if TYPE_CHECKING:
     from locust.env import Environment
 
+    from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
 
 logger: Final = logging.getLogger("ampswarm")
@@ -48,11 +55,17 @@ class Fleet:
     Args:
         environment: Locust's.
         pool: where identities' numbers come from.
+        inquiry: where a worker gets the fleet file from; `None` in any other process.
     """
 
-    def __init__(self, environment: Environment, pool: IdentityPool) -> None:
+    def __init__(self, environment: Environment, pool: IdentityPool, inquiry: FleetInquiry | None = None) -> None:
         self.environment = environment
         self.pool = pool
+        self._inquiry = inquiry
+        self._source: FleetSource | None = None
+        self._populations: FleetFile | None = None
+        # The roots that a population trusts, one tuple for all its charge points.
+        self._roots: dict[str, tuple[Root, ...]] = {}
         self.measurements = Measurements(environment.events.request)
         self.unique_ids = UniqueIds(secrets.token_hex(8))
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
@@ -83,8 +96,11 @@ class Fleet:
         """A test starts: take the options as they are now, the web UI may have changed them."""
         self.lifecycle.flush(time.monotonic(), final=True)
         self._settings = None
+        self._populations = None
         self._connector = None
         self._endpoints.clear()
+        if self._inquiry is not None:
+            self._inquiry.forget()
 
     def endpoint(self, url: str | None) -> Endpoint:
         """Return the endpoint that a user class's `host` names; without one, CS_HOST and its like do.
@@ -98,8 +114,67 @@ class Fleet:
             self._endpoints[key] = parse_endpoint(url or central_system_url(self.environment.parsed_options))
         return self._endpoints[key]
 
-    def connect(self, url: str | None, identity: str) -> Connection:
-        """Return an open connection of the charge point `identity` to a user class's `host`.
+    @property
+    def populations(self) -> FleetFile:
+        """The populations of the fleet: those of the fleet file, or one of what the options come to.
+
+        Waits for the master where only it has the file.
+
+        Raises:
+            InvalidFleetFile: the file cannot be used.
+        """
+        if self._populations is None:
+            settings = self.settings
+            source = self.fleet_source()
+            if source is None:
+                everybody = Population("all", 1.0, None, settings.identity_format, settings.template)
+                self._populations = FleetFile((everybody,))
+            else:
+                fleet = source.parse(settings.template, settings.identity_format)
+                if self._inquiry is not None:
+                    _complain_about_paths(fleet, source)
+                self._populations = fleet
+        return self._populations
+
+    def fleet_source(self) -> FleetSource | None:
+        """Return the fleet file as it was read; `None` without one."""
+        if self._inquiry is not None:
+            return self._inquiry.source()
+        settings = self.settings
+        if self._source is None and settings.fleet:
+            self._source = read_fleet_file(
+                Path(settings.fleet), base=settings.template, identity_format=settings.identity_format
+            )
+        return self._source
+
+    def security_of(self, population: Population, identity: str) -> Security | None:
+        """Return what a charge point leaves the factory with; `None` where its population has no credentials.
+
+        Raises:
+            InvalidOption: its certificate, or the CA's, cannot be read.
+        """
+        credentials = population.credentials
+        if credentials is None:
+            return None
+        password = credentials.password_of(identity)
+        files = credentials.certificate_of(identity)
+        ca_file = str(credentials.ca_file or self.settings.tls_ca_file)
+        if ca_file and ca_file not in self._roots:
+            self._roots[ca_file] = read_roots(ca_file)
+        return Security(
+            credentials.profile,
+            password=None if password is None else password.encode(),
+            credential=None if files is None else read_credential(str(files[0]), str(files[1])),
+            central_system_roots=self._roots.get(ca_file, ()),
+        )
+
+    def connect(self, url: str | None, charge_point: ChargePoint, now: float) -> Connection:
+        """Return an open connection of a charge point to a user class's `host`.
+
+        Args:
+            url: the user class's `host`.
+            charge_point: who connects, with the credentials that it has now.
+            now: the time.
 
         Raises:
             ConnectFailed: with the class of what went wrong.
@@ -110,7 +185,12 @@ class Fleet:
         except (InvalidEndpoint, InvalidOption) as error:
             # Found at the start of the process where it can be. A master's options may not hold here.
             raise ConnectFailed(str(error)) from None
-        return connector.connect(endpoint, identity)
+        return connector.connect(
+            endpoint,
+            charge_point.identity,
+            charge_point.security if charge_point.has_security else None,
+            charge_point.utc(now),
+        )
 
     def check(self, url: str | None) -> None:
         """Find out whether charge points could connect to `url` at all.
@@ -119,13 +199,18 @@ class Fleet:
             InvalidEndpoint: it is not the URL of an OCPP-J endpoint.
             InvalidOption: the CA file cannot be used, or options contradict each other.
         """
-        self._connector_for(self.endpoint(url))
+        endpoint = self.endpoint(url)
+        for population in self.populations.populations:
+            if population.credentials is not None:
+                check_scheme(endpoint, population.credentials.profile)
+        self._connector_for(endpoint)
 
     def _connector_for(self, endpoint: Endpoint) -> Connector:
-        if self._connector is None or (endpoint.is_secure and self._connector.tls is None):
+        if self._connector is None:
             settings = self.settings
-            tls = settings.tls_context() if endpoint.is_secure else None
-            self._connector = Connector(self._resolver, tls, settings.handshake_timeout)
+            self._connector = Connector(self._resolver, TlsContexts(settings.tls_context), settings.handshake_timeout)
+        if endpoint.is_secure:
+            _ = self._connector.tls.shared  # for what it raises: now, and not in the first connection
         return self._connector
 
     def start_delay(self) -> float:
@@ -141,6 +226,14 @@ class Fleet:
         """Return how many charge points are online and get answers, and how many there are."""
         online = sum(each.is_online and each.is_heard for each in self.charge_points)
         return online, len(self.charge_points)
+
+
+def _complain_about_paths(fleet: FleetFile, source: FleetSource) -> None:
+    """Say which files a worker lacks: its charge points cannot connect, and that is counted."""
+    try:
+        check_paths(fleet, source.name)
+    except InvalidFleetFile as error:
+        logger.error("%s", error)
 
 
 def fleet_of(environment: Environment) -> Fleet:
@@ -171,20 +264,26 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, _interrupt)
     _apply_defaults(environment)
+    inquiry: FleetInquiry | None = None
+    office: FleetOffice | None = None
     match runner:
         case MasterRunner():
             pool: IdentityPool = LocalPool()
             lessor = Lessor(runner)
+            office = FleetOffice(runner)
             environment.events.test_start.add_listener(lambda **_: lessor.new_test())
         case WorkerRunner():
             pool = LeasedPool(runner)
+            inquiry = FleetInquiry(runner)
         case _:
             pool = LocalPool()
-    fleet = Fleet(environment, pool)
+    fleet = Fleet(environment, pool, inquiry)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.
         _check(environment, fleet)
+    if office is not None:
+        office.source = fleet.fleet_source()
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
@@ -208,8 +307,6 @@ def _interrupt() -> None:
 def _apply_defaults(environment: Environment) -> None:
     options = environment.parsed_options
     assert options is not None
-    if options.num_users is None:
-        options.num_users = options.concurrency_level
     if options.spawn_rate is None:
         options.spawn_rate = DEFAULT_SPAWN_RATE
     # Locust gives the environment's host to every user class: not over one that has its own.
@@ -219,6 +316,18 @@ def _apply_defaults(environment: Environment) -> None:
 
 def _check(environment: Environment, fleet: Fleet) -> None:
     """Find what is wrong with the options before the first connection."""
+    try:
+        size = fleet.populations.size
+        source = fleet.fleet_source()
+        if source is not None and not isinstance(environment.runner, MasterRunner):
+            check_paths(fleet.populations, source.name)
+    except (InvalidFleetFile, InvalidOption) as error:
+        _exit(f"{error}")
+    options = environment.parsed_options
+    assert options is not None
+    if options.num_users is None:
+        # The counts of a fleet file say how many there are, where nothing else does.
+        options.num_users = size if size is not None and options.concurrency_level == 1 else options.concurrency_level
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}
     if environment.host is not None:
@@ -239,7 +348,9 @@ def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
     def check_swarm_form() -> Response | None:
         if request.method != "POST" or not request.path.endswith("/swarm"):
             return None
-        wrong = check_form(request.form.to_dict(), web_ui.environment.parsed_options)
+        wrong = check_form(
+            request.form.to_dict(), web_ui.environment.parsed_options, fleet_of(web_ui.environment).fleet_source()
+        )
         if wrong is None:
             return None
         return jsonify({"success": False, "message": wrong, "host": web_ui.environment.host})

@@ -4,26 +4,36 @@
 |---|---|---|
 | WS | connect | TCP, TLS and upgrade together |
 | OCPP | the action | wire time: from sending the Call to its answer |
+| OUTBOX | the action | only failures: messages that a charge point gave up, and that are lost |
 | FLOW | online | from power-on, or from the loss of the connection, to being at work again |
+| MISBEHAVIOUR | the misdeed | docs/reference/misbehaviour.md: until the central system had dealt with it |
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ampswarm.charge_point.station import Online
+from ampswarm.charge_point.events import Dropped, Online
 from ampswarm.ocppj.session import Answered, Failed, Failure
 
 if TYPE_CHECKING:
     from locust.event import EventHook
 
-    from ampswarm.charge_point.station import StationEvent
+    from ampswarm.charge_point.events import StationEvent
 
 _CONTEXT: Final[dict[str, object]] = {}
 
 
 class CallFailed(Exception):  # noqa: N818  read in Locust's table: CallFailed('CallError InternalError')
     """A Call without a usable answer; the text is the same for every charge point."""
+
+
+class MessageDropped(Exception):  # noqa: N818
+    """A message that a charge point gave up, for good; the text is the same for every charge point."""
+
+
+class WrongReaction(Exception):  # noqa: N818
+    """What a central system should not have made of a misdeed; the text is the same for every charge point."""
 
 
 class Measurements:
@@ -53,8 +63,14 @@ class Measurements:
                 self._fire("OCPP", action, ended - sent, None, size)
             case Online(since=since, now=now):
                 self._fire("FLOW", "online", now - since, None)
+            case Dropped(action=action, why=why):
+                self._fire("OUTBOX", action, 0.0, MessageDropped(why))
             case Failed(action=action, sent=sent, ended=ended):
                 self._fire("OCPP", action, ended - sent, CallFailed(_words(event)))
+
+    def misbehaved(self, misdeed: str, seconds: float, error: Exception | None) -> None:
+        """A charge point did something wrong, and the central system, `error` or not, something about it."""
+        self._fire("MISBEHAVIOUR", misdeed, seconds, error)
 
     def _fire(self, kind: str, name: str, seconds: float, exception: Exception | None, size: int = 0) -> None:
         self._request.fire(

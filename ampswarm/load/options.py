@@ -20,6 +20,8 @@ from ampswarm.option_types import boolean, integer, name_variable, one_of, secon
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
+    from ampswarm.load.fleet_file import FleetSource
+
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
 
@@ -93,10 +95,14 @@ OPTIONS: Final = (
             "Log each message: true or false"),
     _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
             "Log connections and boots, thinned out when there are many: true or false"),
+    _Option("--fleet", "AMPSWARM_FLEET", "", str,
+            "TOML file that describes the populations of the fleet", in_web_ui=False),
     _Option("--identity-format", "AMPSWARM_IDENTITY_FORMAT", "CP{:06d}", identity_format,
             "Python format that makes the identity of charge point 1, 2, 3 …"),
     _Option("--connectors", "AMPSWARM_CONNECTORS", 1, integer(1, 100, "a number of connectors"),
             "Connectors of each charge point"),
+    _Option("--acceleration", "AMPSWARM_ACCELERATION", 0.0, seconds(0.0, 100_000.0),
+            "How many times as fast as in life drivers come, charge and go; 0 leaves it to the fleet file"),
     _Option("--handshake-timeout", "AMPSWARM_HANDSHAKE_TIMEOUT", 120.0, seconds(0.1, 3600),
             "Seconds to wait for TCP, TLS and upgrade together"),
     _Option("--call-timeout", "AMPSWARM_CALL_TIMEOUT", 30.0, seconds(0.1, 3600),
@@ -145,18 +151,21 @@ def add_options(parser: LocustArgumentParser) -> None:
         )
 
 
-def check_form(form: dict[str, str], options: argparse.Namespace) -> str | None:
+def check_form(form: dict[str, str], options: argparse.Namespace, fleet: FleetSource | None = None) -> str | None:
     """Return what is wrong with the values that the web UI's form sends, or `None`.
 
     Args:
         form: the form's fields.
         options: what holds for those that it leaves out.
+        fleet: the fleet file, which must go together with them.
     """
     try:
         parsed = {each.dest: each.parse(form[each.dest]) for each in OPTIONS if each.dest in form}
         if form.get("host"):
             parse_endpoint(form["host"])
-        Settings.from_options(argparse.Namespace(**{**vars(options), **parsed}))
+        settings = Settings.from_options(argparse.Namespace(**{**vars(options), **parsed}))
+        if fleet is not None:
+            fleet.parse(settings.template, settings.identity_format)
     except (argparse.ArgumentTypeError, ValueError) as error:
         return f"{error}"
     return None
@@ -182,6 +191,10 @@ class Settings:
     tls_verify: bool
     seed: int
     """0 for none."""
+    acceleration: float
+    """Of drivers; 0 leaves it to the fleet file."""
+    fleet: str
+    """Path of the fleet file on the master; empty for none."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Settings:
@@ -209,6 +222,8 @@ class Settings:
             tls_ca_file=options.tls_ca_file,
             tls_verify=options.tls_verify,
             seed=options.seed,
+            acceleration=options.acceleration,
+            fleet=options.fleet,
         )
 
     def tls_context(self) -> ssl.SSLContext:

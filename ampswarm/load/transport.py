@@ -8,12 +8,14 @@ non-blocking socket with one watcher: gevent's own socket, with two, costs a kil
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 import select
 import socket
 import ssl
+import struct
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -27,10 +29,13 @@ from gevent import sleep as gevent_sleep
 from gevent.event import AsyncResult
 from websocket import ABNF, _handshake
 
+from ampswarm.load.credentials import Cause, TlsContexts, cause_of, certificate_alert, endpoint_for
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ampswarm.charge_point.security import Security
 
 # Under Locust, `socket.socket` is gevent's. This is the one underneath.
 _socket_type: Final[type[socket.socket]] = monkey.get_original("socket", "socket")
@@ -53,6 +58,8 @@ _UNRESOLVED_FOR: Final = 1.0
 _RESOLVED_FOR: Final = 30.0
 """Seconds for which a name's addresses are kept. As long as a rolling deployment takes to notice."""
 _NEVER: Final = float("inf")
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER's struct: on, for 0 seconds."""
 _MAX_RETRY_AFTER: Final = 24 * 60 * 60.0
 
 Address = tuple[socket.AddressFamily, Any]
@@ -65,22 +72,26 @@ class ConnectFailed(Exception):  # noqa: N818  read in Locust's table: ConnectFa
         reason: the class of failure. The same text for every charge point that fails in this way:
             Locust keeps one entry for each text.
         retry_after: seconds that the central system asked to wait; 0 when it did not.
+        cause: what it means to the charge point's security.
     """
 
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0, cause: Cause = Cause.OTHER) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        self.cause = cause
 
 
 class ConnectionLost(Exception):  # noqa: N818
     """The connection has ended; the text says how, the same for every charge point."""
 
 
-class Ping(Enum):
-    """What `Connection.receive` returns for a PING."""
+class Control(Enum):
+    """What `Connection.receive` returns for a frame that is no message."""
 
     PING = "PING"
+    """It was answered."""
+    PONG = "PONG"
 
 
 class Resolver:
@@ -147,28 +158,41 @@ class Connector:
 
     Args:
         resolver: where addresses come from.
-        tls: the TLS context that all of them share; `None` for ws.
+        tls: where their TLS contexts come from.
         handshake_timeout: seconds for TCP, TLS and upgrade together.
     """
 
     resolver: Resolver
-    tls: ssl.SSLContext | None
+    tls: TlsContexts
     handshake_timeout: float
 
-    def connect(self, endpoint: Endpoint, identity: str) -> Connection:
+    def connect(
+        self, endpoint: Endpoint, identity: str, security: Security | None = None, utc: float = 0.0
+    ) -> Connection:
         """Return a connection that is open, with `ocpp1.6` agreed on.
+
+        Args:
+            endpoint: where the fleet connects to.
+            identity: the charge point's.
+            security: what it proves itself with, as it is now; `None` for nothing. It is told when the
+                connection stands, and not when it fails.
+            utc: the charge point's clock, in seconds since 1970.
 
         Raises:
             ConnectFailed: with the class of what went wrong.
         """
+        endpoint = endpoint_for(endpoint, security)
         deadline = time.monotonic() + self.handshake_timeout
         try:
             link = self._connect_tcp(endpoint, deadline)
             try:
                 if endpoint.is_secure:
-                    assert self.tls is not None
-                    link.start_tls(self.tls, endpoint.host)
-                return Connection(_upgrade(link, endpoint.connection_url(identity)), link)
+                    link.start_tls(self.tls.context_for(security, utc), endpoint.host)
+                authorization = None if security is None else security.authorization(identity)
+                ws = _upgrade(link, endpoint.connection_url(identity), authorization)
+                if security is not None:
+                    security.opened(link.server_chain() if security.uses_tls else ())
+                return Connection(ws, link)
             except BaseException:
                 link.close()
                 raise
@@ -183,7 +207,7 @@ class Connector:
         except (OSError, ValueError) as error:
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise self._too_late() from None  # our own; the kernel's has a number
-            raise ConnectFailed(describe(error)) from None
+            raise ConnectFailed(describe(error), cause=cause_of(error)) from None
 
     def _too_late(self) -> ConnectFailed:
         return ConnectFailed(f"no opening handshake within {self.handshake_timeout:g} s")
@@ -262,6 +286,10 @@ class BufferedSocket:
             while view:
                 sent = self._send_some(view)
                 view = view[sent:]
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+            self.is_broken = True
+            self._hear_why()
+            raise
         except BaseException:
             self.is_broken = len(view) < len(data) or self._tls is not None
             raise
@@ -292,6 +320,12 @@ class BufferedSocket:
             self._readable.close()
             self._tls = None
             self._sock.close()
+
+    def reset(self) -> None:
+        """Close the socket with RST."""
+        if not self._closed:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            self.close()
 
     # -- what the charge point calls ----------------------------------------------------------
 
@@ -327,6 +361,12 @@ class BufferedSocket:
             else:
                 return
 
+    def server_chain(self) -> list[bytes]:
+        """Return DER of the central system's certificate and those up to the root; empty if unchecked."""
+        if self._tls is None or self._tls.context.verify_mode is ssl.CERT_NONE:
+            return []
+        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in self._tls.get_verified_chain()]
+
     def handshake_done(self) -> None:
         """The upgrade is complete: from now on, bytes are returned as they are asked for."""
         self._in_handshake = False
@@ -357,6 +397,15 @@ class BufferedSocket:
         if status != HTTPStatus.SWITCHING_PROTOCOLS:
             raise _refused(status, headers)
         return response
+
+    def _hear_why(self) -> None:
+        """Raise the alert with which a central system hung up, if one came in.
+
+        With TLS 1.3 it refuses a certificate when the charge point has begun to send.
+        """
+        if self._in_handshake and self._tls is not None:
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError, ConnectionError):
+                self._tls.read(_READ_SIZE)
 
     def _receive_some(self) -> bytes:
         while True:
@@ -425,11 +474,14 @@ class Connection:
         Raises:
             ConnectionLost: it could not be sent.
         """
+        self._send(text, ABNF.OPCODE_TEXT)
+
+    def _send(self, payload: bytes, opcode: int) -> None:
         if self._link.is_broken:
             raise ConnectionLost("interrupted while sending")
         self._link.deadline = time.monotonic() + _STALL_TIMEOUT
         try:
-            self._ws.send(text, ABNF.OPCODE_TEXT)
+            self._ws.send(payload, opcode)
         except (OSError, websocket.WebSocketException) as error:
             raise ConnectionLost(describe(error)) from None
         except BaseException:
@@ -437,8 +489,16 @@ class Connection:
             self._link.is_broken = True
             raise
 
-    def receive(self, deadline: float) -> bytes | Ping | None:
-        """Return the next text message, or PING, which was answered; `None` when `deadline` passes.
+    def ping(self) -> None:
+        """Send a PING frame.
+
+        Raises:
+            ConnectionLost: it could not be sent.
+        """
+        self._send(b"", ABNF.OPCODE_PING)
+
+    def receive(self, deadline: float) -> bytes | Control | None:
+        """Return the next text message, PING, which was answered, or PONG; `None` when `deadline` passes.
 
         Args:
             deadline: seconds of the monotonic clock; infinity waits for ever.
@@ -458,12 +518,12 @@ class Connection:
         if opcode == ABNF.OPCODE_TEXT:
             return frame.data if isinstance(frame.data, bytes) else str(frame.data).encode()
         if opcode == ABNF.OPCODE_PING:
-            return Ping.PING
+            return Control.PING
         if opcode == ABNF.OPCODE_CLOSE:
             raise ConnectionLost(_close_text(frame.data))
         if opcode == ABNF.OPCODE_BINARY:
             raise ConnectionLost("binary message")
-        return None  # PONG: no PING of ours asked for it
+        return Control.PONG
 
     def close(self, timeout: float) -> None:
         """Close politely: send a Close frame and wait at most `timeout` seconds for the answer."""
@@ -485,15 +545,33 @@ class Connection:
         self._ws.connected = False
         self._link.close()
 
+    # -- for charge points that misbehave -----------------------------------------------------
 
-def _upgrade(link: BufferedSocket, url: str) -> websocket.WebSocket:
+    def answer_pings(self, *, is_wanted: bool) -> None:
+        """Answer PINGs from now on, as a WebSocket has to, or leave them unanswered."""
+        # On the object: `recv_data_frame` answers with it before anybody else sees the PING.
+        if is_wanted:
+            vars(self._ws).pop("pong", None)
+        else:
+            vars(self._ws)["pong"] = _leave_unanswered
+
+    def reset(self) -> None:
+        """End the connection with RST instead of FIN: what a peer gets that sends into a dead one."""
+        self._ws.connected = False
+        self._link.reset()
+
+
+def _upgrade(link: BufferedSocket, url: str, authorization: str | None) -> websocket.WebSocket:
     ws = websocket.WebSocket(get_mask_key=_mask_key, enable_multithread=False, skip_utf8_validation=True)
+    # As a header, not as `subprotocols=`: a missing agreement would come back as any other
+    # invalid handshake, and J 3.2 makes it an outcome of its own.
+    header = [f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"]
+    if authorization is not None:
+        header.append(f"Authorization: {authorization}")
     ws.connect(
         url,
         socket=link,
-        # As a header, not as `subprotocols=`: a missing agreement would come back as any other
-        # invalid handshake, and J 3.2 makes it an outcome of its own.
-        header=[f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"],
+        header=header,
         suppress_origin=True,
         redirect_limit=0,
     )
@@ -503,6 +581,10 @@ def _upgrade(link: BufferedSocket, url: str) -> websocket.WebSocket:
         raise ConnectFailed(f"no agreement on the subprotocol {SUBPROTOCOL}")
     link.handshake_done()
     return ws
+
+
+def _leave_unanswered(payload: str | bytes = "") -> None:
+    """Take the place of `WebSocket.pong`."""
 
 
 def _mask_key(size: int) -> bytes:
@@ -534,7 +616,8 @@ def _refused(status: int, headers: Mapping[str, str]) -> ConnectFailed:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    return ConnectFailed(f"HTTP {status}{phrase}", _retry_after(headers.get("retry-after", "")))
+    cause = Cause.PASSWORD if status == HTTPStatus.UNAUTHORIZED else Cause.OTHER
+    return ConnectFailed(f"HTTP {status}{phrase}", _retry_after(headers.get("retry-after", "")), cause)
 
 
 def _retry_after(text: str) -> float:
@@ -564,6 +647,10 @@ def describe(error: Exception) -> str:  # noqa: PLR0911  one answer for each cla
     match error:
         case ssl.SSLCertVerificationError():
             return f"TLS: certificate not accepted: {error.verify_message}"
+        case ssl.SSLEOFError(reason=None):
+            return "connection lost"
+        case ssl.SSLError() if (alert := certificate_alert(error)) is not None:
+            return f"TLS: charge point's certificate not accepted: {alert}"
         case ssl.SSLError():
             return f"TLS: {(error.reason or 'failed').replace('_', ' ').lower()}"
         case TimeoutError(errno=None) | websocket.WebSocketTimeoutException():

@@ -4,30 +4,52 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from locust import User
 from locust.user.task import TaskSet
 
-from ampswarm.charge_point.station import (
-    ChargePoint,
+from ampswarm.charge_point.connector import Connector
+from ampswarm.charge_point.events import (
     CommandReceived,
-    Link,
     Registered,
     StationEvent,
+    TransactionEnded,
+    TransactionStarted,
 )
+from ampswarm.charge_point.link import Link
+from ampswarm.charge_point.station import ChargePoint
+from ampswarm.charge_point.transaction import Transaction
+from ampswarm.charge_point.vehicle import Vehicle
+from ampswarm.load.charging_behaviour import EVERYDAY
+from ampswarm.load.credentials import Cause
+from ampswarm.load.crooked_connection import CrookedConnection
+from ampswarm.load.drivers import Drivers
 from ampswarm.load.fleet import Fleet, fleet_of
-from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Ping
+from ampswarm.load.fleet_file import InvalidFleetFile
+from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
+from ampswarm.load.misconduct import Misconduct
+from ampswarm.load.options import InvalidOption
+from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Control
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locust.env import Environment
+
+    from ampswarm.charge_point.charging import Charging
+    from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.measurements import Measurements
+    from ampswarm.load.population import Population
 
 logger: Final = logging.getLogger("ampswarm.message")
 
 _FAULT: Final = "a fault of the load generator"
 _FAULT_PAUSE: Final = 1.0
 """Seconds: one charge point that fails at once and again must not keep the others from living."""
+_VEHICLE: Final = Vehicle()
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds to wait for the central system's Close frame when the charge point ends a connection."""
 
@@ -59,8 +81,12 @@ class ChargePointUser(User):
         super().__init__(environment)
         self._fleet: Fleet = fleet_of(environment)
         self._charge_point: ChargePoint | None = None
-        self._connection: Connection | None = None
+        self._connection: Connection | CrookedConnection | None = None
+        self._measurements: Measurements | Misconduct = self._fleet.measurements
+        self._misconduct: Misconduct | None = None
         self._number = 0
+        self.population: Population | None = None
+        """What it has in common with others; `None` before it was switched on."""
         self._network_back_at = 0.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
@@ -76,9 +102,97 @@ class ChargePointUser(User):
         """The charge point itself: its identity, and whether it is online."""
         return self._charge_point or self._switch_on()
 
+    def observed(self, event: StationEvent) -> None:
+        """Take note of what the charge point observed (`ampswarm.charge_point.events`); does nothing by itself.
+
+        For a scenario's own measurements. It must not wait.
+        """
+
     def sleep(self, seconds: float) -> None:
         """Let the charge point live for `seconds`; the scenario goes on after that."""
         self._pump(time.monotonic() + seconds)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Let the charge point live until `condition` is true; return whether it is.
+
+        Args:
+            condition: looked at after everything that happens.
+            timeout: seconds after which to go on in any case.
+        """
+        self._pump(time.monotonic() + timeout, condition)
+        return condition()
+
+    def plug_in(self, vehicle: Vehicle = _VEHICLE, connector: int = 1) -> bool:
+        """Plug in an EV; False when there is one already."""
+        return self._charging().plug_in(connector, vehicle, time.monotonic())
+
+    def unplug(self, connector: int = 1) -> bool:
+        """Take the EV away; a transaction that still runs stops with EVDisconnected (core 4.10).
+
+        Returns False when there is none, or when its cable is locked.
+        """
+        return self._charging().unplug(connector, time.monotonic())
+
+    def present(self, id_tag: str, connector: int = 1) -> None:
+        """Hold an id tag before the reader, and do not wait for what comes of it (core 4.1)."""
+        self._charging().present(connector, id_tag, time.monotonic())
+
+    def start_charging(self, id_tag: str, connector: int = 1, timeout: float = 120.0) -> bool:
+        """Present an id tag and wait until the transaction runs; False when it is refused.
+
+        Plug in first, or within ConnectionTimeOut by another greenlet.
+
+        Args:
+            id_tag: whose.
+            connector: where.
+            timeout: seconds to wait at the most.
+        """
+        used = self.connector(connector)
+        if used.transaction is not None:
+            return False
+        end = time.monotonic() + timeout
+        # Nobody charges at one that was never accepted (core 4.2.1), or is still booting.
+        self.wait_until(lambda: self.charge_point.may_charge, timeout)
+        self.present(id_tag, connector)
+        self._pump(end, lambda: used.transaction is not None or not (used.is_checking or used.authorized))
+        return used.transaction is not None
+
+    def stop_charging(self, connector: int = 1) -> bool:
+        """Present the id tag that started the transaction; False when there is none any more."""
+        transaction = self.transaction(connector)
+        if transaction is None:
+            return False
+        self.present(transaction.id_tag, connector)
+        return True
+
+    def connector(self, connector: int = 1) -> Connector:
+        """Return what is true of a connector: its status, cable, transaction and meter."""
+        return self._charging().connector(connector)
+
+    def transaction(self, connector: int = 1) -> Transaction | None:
+        """Return the transaction that runs at a connector."""
+        return self.connector(connector).transaction
+
+    def _charging(self) -> Charging:
+        return self.charge_point.charging(time.monotonic())
+
+    def serve_drivers(self, behaviour: ChargingBehaviour | None = None) -> None:
+        """Let EV drivers come to every connector, charge and leave, until Locust says stop.
+
+        Args:
+            behaviour: how they come and what they want; `None` takes what the fleet file says of the
+                charge point's population, or else drivers as they come to a public charge point.
+        """
+        station = self.charge_point
+        assert self.population is not None
+        wanted = behaviour or self.population.charging or EVERYDAY
+        acceleration = self._fleet.settings.acceleration
+        if acceleration:
+            wanted = replace(wanted, acceleration=acceleration)
+        drivers = Drivers(station, wanted, time.monotonic())
+        while True:
+            self._pump(drivers.deadline)
+            drivers.act(time.monotonic())
 
     def power_cycle(self, seconds: float) -> None:
         """Cut its power for `seconds`: the connection breaks without a word, and a boot follows (J 5.4)."""
@@ -107,6 +221,25 @@ class ChargePointUser(User):
             self._report()
         self.sleep(seconds)
 
+    def misbehave(self, misdeed: Misdeed, seconds: float | None = None) -> bool:
+        """Begin with a misdeed, which goes on while the charge point lives (docs/reference/misbehaviour.md).
+
+        Returns False when another one is not over, or the charge point is not online.
+
+        Args:
+            misdeed: which.
+            seconds: how long it lasts; `None` for as long as such a thing takes.
+        """
+        station = self.charge_point
+        misconduct = self._misconduct or self._go_wrong(station, Misbehaviour())
+        if isinstance(self._connection, Connection):
+            self._connection = misconduct.lead(self._connection)
+        try:
+            return misconduct.begin(misdeed, time.monotonic(), seconds)
+        except ConnectionLost as lost:
+            self._lost(str(lost))
+            return True
+
     # -- what Locust calls --------------------------------------------------------------------
 
     def run(self) -> None:  # type: ignore[misc]
@@ -127,20 +260,50 @@ class ChargePointUser(User):
 
     def _switch_on(self) -> ChargePoint:
         fleet = self._fleet
-        self._number = fleet.pool.acquire()
-        settings = fleet.settings
+        number = fleet.pool.acquire()
+        try:
+            population = fleet.populations.population_of(number)
+            identity = population.identity(number)
+            security = fleet.security_of(population, identity)
+        except (InvalidFleetFile, InvalidOption) as error:
+            # Only on a worker's own disk can this be seen so late: which file it is, its log has said.
+            fleet.pool.release(number)
+            fleet.lifecycle.write("refused", time.monotonic(), why=f"{error}")
+            raise ConnectFailed("fleet file: a certificate, key or CA file cannot be used") from None
+        self._number = number
         now = time.monotonic()
         station = ChargePoint(
-            settings.identity_format.format(self._number),
-            settings.template,
+            identity,
+            population.make,
             unique_ids=fleet.unique_ids,
             random=fleet.random,
             utc_offset=time.time() - now,
+            security=security,
         )
+        self.population = population
         self._charge_point = station
         fleet.charge_points.add(station)
+        if population.misbehaviour is not None:
+            self._go_wrong(station, population.misbehaviour)
         station.power_on(now, after=fleet.start_delay())
         return station
+
+    def _go_wrong(self, station: ChargePoint, behaviour: Misbehaviour) -> Misconduct:
+        fleet = self._fleet
+
+        def note(misdeed: Misdeed) -> None:
+            fleet.lifecycle.write("misbehaves", time.monotonic(), identity=station.identity, how=misdeed.value)
+
+        self._measurements = self._misconduct = misconduct = Misconduct(
+            station,
+            behaviour,
+            fleet.measurements,
+            unique_ids=fleet.unique_ids,
+            open_another=lambda: fleet.connect(self.host, station, time.monotonic()),
+            log=lambda text: self._log_message("out", text),
+            note=note,
+        )
+        return misconduct
 
     def _switch_off(self) -> None:
         if not self._number:
@@ -148,27 +311,32 @@ class ChargePointUser(User):
         try:
             self._disconnect()
         finally:
+            if self._misconduct is not None:
+                self._misconduct.stop()
             self._fleet.charge_points.discard(self.charge_point)
             self._fleet.pool.release(self._number)
             self._number = 0
 
     # -- the pump -----------------------------------------------------------------------------
 
-    def _pump(self, until: float) -> None:
-        """Do what is due and take what comes, until `until` in seconds of the monotonic clock."""
+    def _pump(self, until: float, condition: Callable[[], bool] | None = None) -> None:
+        """Do what is due and take what comes, until `until` in seconds of the monotonic clock, or a condition."""
         while True:
             # At least one step, and with it a chance for the others, also for a task that never sleeps.
             try:
                 self._step(until)
             except ConnectionLost as lost:
                 self._lost(str(lost))
+            except ConnectFailed as error:
+                self._measurements.not_connected(0.0, error)
+                gevent.sleep(_FAULT_PAUSE)
             except Exception as fault:  # noqa: BLE001  it must not leave a dead charge point behind
                 self._lost(_FAULT)
                 # To Locust's table of exceptions, which counts them, and never as a flood of lines.
                 self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
                 self._fleet.lifecycle.write("fault", time.monotonic(), error=repr(fault))
                 gevent.sleep(_FAULT_PAUSE)
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or (condition is not None and condition()):
                 return
 
     def _step(self, until: float) -> None:
@@ -179,11 +347,16 @@ class ChargePointUser(User):
             return
         connection = self._connection
         if connection is None:
+            # Its meters run and its transactions go on without a network.
+            station.advance(now)
+            self._report()
             gevent.sleep(min(station.next_deadline(), until) - now)
             return
         for text in station.poll(now):
             self._log_message("out", text)
             connection.send(text)
+        if station.take_ping(now):
+            connection.ping()
         self._report()
         if station.link is Link.CLOSING:
             self._disconnect()
@@ -192,8 +365,10 @@ class ChargePointUser(User):
         if message is None:
             return
         now = time.monotonic()
-        if message is Ping.PING:
+        if message is Control.PING:
             station.ping_received(now)
+        elif message is Control.PONG:
+            station.pong_received(now)
         else:
             self._log_message("in", message)
             station.receive(message, now)
@@ -207,22 +382,30 @@ class ChargePointUser(User):
             station.refused(began)
             return
         try:
-            self._connection = fleet.connect(self.host, station.identity)
+            self._connection = connection = fleet.connect(self.host, station, began)
         except ConnectFailed as error:
             now = time.monotonic()
-            fleet.measurements.not_connected(now - began, error)
-            station.refused(now, retry_after=error.retry_after)
+            self._measurements.not_connected(now - began, error)
+            station.refused(
+                now,
+                retry_after=error.retry_after,
+                event=error.cause.security_event,
+                why=error.reason,
+                was_own_certificate=error.cause is Cause.CLIENT_CERTIFICATE,
+            )
             fleet.lifecycle.write("refused", now, identity=station.identity, why=error.reason)
             return
         except BaseException as fault:
             # Whatever ended it, a fault of ours or a time-out of the scenario: the next attempt will come.
             now = time.monotonic()
             if isinstance(fault, Exception):
-                fleet.measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
+                self._measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
             station.refused(now)
             raise
         now = time.monotonic()
-        fleet.measurements.connected(now - began)
+        self._measurements.connected(now - began)
+        if self._misconduct is not None:
+            self._connection = self._misconduct.lead(connection)
         station.opened(now)
         fleet.lifecycle.write("connected", now, identity=station.identity)
         self._report()
@@ -268,7 +451,8 @@ class ChargePointUser(User):
     def _observe(self, events: list[StationEvent]) -> None:
         fleet = self._fleet
         for event in events:
-            fleet.measurements.observe(event)
+            self._measurements.observe(event)
+            self.observed(event)
             if fleet.lifecycle.is_on:
                 self._log_event(event)
 
@@ -278,6 +462,10 @@ class ChargePointUser(User):
         match event:
             case Registered(registration, interval):
                 write(registration.lower(), time.monotonic(), identity=identity, interval=interval)
+            case TransactionStarted(connector_id, id_tag):
+                write("charging", time.monotonic(), identity=identity, connector=connector_id, id_tag=id_tag)
+            case TransactionEnded(connector_id, _, reason, energy):
+                write("charged", time.monotonic(), identity=identity, connector=connector_id, reason=reason, wh=energy)
             case CommandReceived(action, outcome):
                 write("command", time.monotonic(), identity=identity, action=action, outcome=outcome)
 

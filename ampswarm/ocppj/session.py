@@ -142,11 +142,12 @@ class Session:
             the implementation).
     """
 
-    __slots__ = ("_answering", "_outstanding", "_queue", "_timeout", "_unique_ids")
+    __slots__ = ("_answering", "_outstanding", "_queue", "_unique_ids", "timeout")
 
     def __init__(self, unique_ids: UniqueIds, timeout: float) -> None:
         self._unique_ids = unique_ids
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds; may be changed, and counts for the outstanding Call as well."""
         self._outstanding: _Outstanding | None = None
         self._queue: deque[_Queued] | None = None
         # Ids of the peer's Calls that wait for our answer. A tuple, because it is nearly always
@@ -161,7 +162,7 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When the outstanding Call times out; `None` without one."""
-        return None if self._outstanding is None else self._outstanding.sent + self._timeout
+        return None if self._outstanding is None else self._outstanding.sent + self.timeout
 
     def call(self, action: str, payload: Payload, now: float, *, due: float | None = None) -> bytes | None:
         """Return the text to send now, or `None` when the Call has to wait for the one before it.
@@ -192,7 +193,7 @@ class Session:
     def expire(self, now: float) -> Failed | None:
         """Give up the outstanding Call if its time is over. A later answer is `LATE_ANSWER`."""
         outstanding = self._outstanding
-        if outstanding is None or now < outstanding.sent + self._timeout:
+        if outstanding is None or now < outstanding.sent + self.timeout:
             return None
         return self._fail(Failure.TIMED_OUT, "", now)
 

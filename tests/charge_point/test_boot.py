@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from ampswarm.charge_point.station import CommandReceived, Online, Registered, Registration
+from ampswarm.charge_point.events import CommandReceived, Online, Registered
+from ampswarm.charge_point.link import Registration
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.session import Failed, Failure
 from tests.fakes.scene import UTC_AT_ZERO, Scene
@@ -83,7 +84,7 @@ def test_accepted_with_interval_0_keeps_its_own_heartbeat_interval() -> None:
     """An interval of 0 must not become a flood of Heartbeats."""
     scene = Scene()
     scene.boot(interval=0)
-    assert scene.wait_until_due() == scene.template.heartbeat_interval
+    assert scene.wait_until_due() == 300
 
 
 def test_pending_keeps_the_connection_answers_and_sends_nothing_unasked() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ampswarm.charge_point.events import CommandReceived, Online
+from ampswarm.charge_point.link import CloseReason, Link, Registration
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
-from ampswarm.charge_point.station import CloseReason, CommandReceived, Link, Online, Registration
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.frames import CallResult
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
@@ -158,12 +159,6 @@ def test_trigger_before_the_boot_was_answered_sends_nothing_else() -> None:
     scene.expect_silence()
 
 
-def test_trigger_of_what_it_cannot_send_is_not_implemented() -> None:
-    """Core 5.17: NotImplemented is a status here, not a CallError."""
-    scene = booted()
-    assert scene.command("TriggerMessage", {"requestedMessage": "MeterValues"}) == {"status": "NotImplemented"}
-
-
 def test_a_flood_of_triggers_sends_each_message_once() -> None:
     """Core 5.17: the message just sent complies with every request for it; nothing piles up."""
     scene = booted(Template(connectors=2))
@@ -182,9 +177,11 @@ def test_a_flood_of_triggers_sends_each_message_once() -> None:
 def test_every_other_command_is_answered(action: str) -> None:
     """A command without an answer would block the central system for its whole timeout."""
     scene = booted()
-    code = scene.command(action, VALID[action])
-    assert code == "NotImplemented"
-    assert CommandReceived(action, "NotImplemented") in scene.events
+    answer = scene.command(action, VALID[action])
+    assert isinstance(answer, dict)
+    assert [CommandReceived(action, answer.get("status", ""))] == [
+        event for event in scene.events if isinstance(event, CommandReceived)
+    ]
     assert scene.is_open()
 
 

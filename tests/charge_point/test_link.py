@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampswarm.charge_point.backoff import Backoff, Growth
-from ampswarm.charge_point.station import LINK_TRANSITIONS, ChargePoint, Link, Online, Trigger
+from ampswarm.charge_point.events import Online
+from ampswarm.charge_point.link import LINK_TRANSITIONS, Link, Trigger
+from ampswarm.charge_point.station import ChargePoint
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.session import Failed, Failure
 from tests.fakes.scene import Scene
@@ -223,7 +225,7 @@ def _in_state(link: Link) -> ChargePoint:
     if link in (Link.OPEN, Link.CLOSING):
         charge_point.opened(0.0)
     if link is Link.CLOSING:
-        charge_point.reset()
+        charge_point.reconnect(1.0)
         charge_point.poll(0.0)
     assert link is charge_point.link
     return charge_point
@@ -238,7 +240,7 @@ def test_links_move_as_the_table_says_and_in_no_other_way(link: Link, trigger: T
         assert charge_point.attempt(1.0) == (link is Link.WAITING)
         return
     if trigger is Trigger.CLOSE:
-        charge_point.reset()
+        charge_point.reconnect(1.0)
         charge_point.poll(1.0)
         assert charge_point.link is LINK_TRANSITIONS.get((link, trigger), link)
         return

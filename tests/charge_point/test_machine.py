@@ -14,8 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ampswarm.charge_point.events import Online
+from ampswarm.charge_point.link import Link, Registration
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
-from ampswarm.charge_point.station import ChargePoint, Link, Online, Registration
+from ampswarm.charge_point.station import ChargePoint
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.frames import Call, decode
 from ampswarm.ocppj.schemas import Direction, validate
@@ -184,7 +186,7 @@ class ChargePointMachine(RuleBasedStateMachine):
         if was_open:
             # Whatever was asked is answered at once, but for a charge point that is Rejected.
             assert not self.unanswered_commands
-        if self.cp._session.is_idle:
+        if self.cp._calls.session.is_idle:
             self.outstanding = None  # it timed out
         self.online_events += sum(isinstance(event, Online) for event in self.cp.take_events())
 
@@ -193,7 +195,7 @@ class ChargePointMachine(RuleBasedStateMachine):
         assert call.unique_id not in self.used_ids
         self.used_ids.add(call.unique_id)
         if self.outstanding is not None:
-            assert self.cp._session.deadline == self.now + TEMPLATE.call_timeout  # the other timed out
+            assert self.cp._calls.session.deadline == self.now + TEMPLATE.call_timeout  # the other timed out
         self.outstanding = call
         if call.action == "BootNotification":
             assert self.said != "Accepted"
@@ -211,7 +213,7 @@ class ChargePointMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_stays_small(self) -> None:
-        assert len(self.cp._triggered or ()) <= TEMPLATE.connectors + 4
+        assert len(self.cp._calls._triggered or ()) <= TEMPLATE.connectors + 4
         assert len(self.cp._replies or ()) <= 1
 
     @invariant()

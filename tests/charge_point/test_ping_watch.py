@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampswarm.charge_point.backoff import Backoff
+from ampswarm.charge_point.link import CloseReason, Link
 from ampswarm.charge_point.ping_watch import PingWatch, PingWatchRule, WatchMode
-from ampswarm.charge_point.station import CloseReason, Link
 from ampswarm.charge_point.template import Template
 from tests.fakes.scene import Scene
 

@@ -276,11 +276,11 @@ def faulty_receive(self, text, now):
         raise ZeroDivisionError("a fault in receive")
     receive(self, text, now)
 
-def faulty_connect(self, endpoint, identity):
+def faulty_connect(self, endpoint, identity, *more):
     if (identity, "connect") not in tripped:
         tripped.add((identity, "connect"))
         raise KeyError("a fault in connect")
-    return connect(self, endpoint, identity)
+    return connect(self, endpoint, identity, *more)
 
 Station.receive, Connector.connect = faulty_receive, faulty_connect
 

@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.fakes.tls_offloader import TlsOffloader
 from tests.processes import CentralSystem, run_locust
-
-
-class TlsOffloader:
-    """Takes TLS on a free port and passes the bytes on to a plain one, both ways."""
-
-    def __init__(self, context: ssl.SSLContext, target_port: int) -> None:
-        self._context = context
-        self._target_port = target_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-        self.port: int = self._listener.getsockname()[1]
-        self._start(self._accept)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for sock in [self._listener, *self._sockets]:
-            sock.close()
-
-    def _start(self, work: object, *args: object) -> None:
-        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                self._start(self._offload, sock)
-
-    def _offload(self, sock: socket.socket) -> None:
-        try:
-            secure = self._context.wrap_socket(sock, server_side=True)
-        except OSError:
-            sock.close()
-            return
-        plain = socket.create_connection(("127.0.0.1", self._target_port))
-        self._sockets += [secure, plain]
-        self._start(self._copy, secure, plain)
-        self._copy(plain, secure)
-
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(16384):
-                target.sendall(data)
-        for sock in (source, target):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

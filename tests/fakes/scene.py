@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from ampswarm.charge_point.backoff import Backoff
-from ampswarm.charge_point.station import ChargePoint, Link, StationEvent
+from ampswarm.charge_point.charging import Charging
+from ampswarm.charge_point.connector import Connector
+from ampswarm.charge_point.events import StationEvent
+from ampswarm.charge_point.link import Link
+from ampswarm.charge_point.security import Security
+from ampswarm.charge_point.station import ChargePoint
 from ampswarm.charge_point.template import Template
+from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.ocppj.frames import Call, CallError, CallResult, decode
 from ampswarm.ocppj.schemas import Direction, validate
 from ampswarm.ocppj.session import UniqueIds
@@ -22,17 +28,43 @@ UTC_AT_ZERO = 1_767_225_600.0
 """2026-01-01T00:00:00Z: what the central system's clock shows when the scene's shows 0."""
 
 
+class Sent(NamedTuple):
+    """A Call of the charge point, and when it went out."""
+
+    now: float
+    action: str
+    payload: dict[str, Any]
+
+
 class Scene:
     """One charge point and its central system."""
 
-    def __init__(self, template: Template | None = None, *, seed: int = 1) -> None:
+    def __init__(
+        self,
+        template: Template | None = None,
+        *,
+        seed: int = 1,
+        security: Security | None = None,
+        utc_offset: float = 1e9,
+    ) -> None:
         self.now = 0.0
         self.template = template or Template(backoff=Backoff(minimum=1.0, maximum=90.0))
         self.charge_point = ChargePoint(
-            "CP1", self.template, unique_ids=UniqueIds("t-"), random=Random(seed), utc_offset=1e9
+            "CP1",
+            self.template,
+            unique_ids=UniqueIds("t-"),
+            random=Random(seed),
+            utc_offset=utc_offset,
+            security=security,
         )
         self.events: list[StationEvent] = []
         self.outstanding: Call | None = None
+        self.transactions = 0
+        """Ids that `serve` has given to transactions: 1, 2, 3 and so on."""
+        self.id_tag_info: dict[str, Any] = {"status": "Accepted"}
+        """What `serve` says of every id tag."""
+        self.pings: list[float] = []
+        """When it sent a PING that `serve` has answered."""
         self._commands = 0
 
     # -- time and network ---------------------------------------------------------------------
@@ -51,6 +83,8 @@ class Scene:
         """Wait until it wants to connect, and let it."""
         self.wait_until_due()
         assert self.charge_point.attempt(self.now)
+        if self.charge_point.has_security:
+            self.charge_point.security.opened()
         self.charge_point.opened(self.now)
         self._collect()
 
@@ -156,9 +190,121 @@ class Scene:
             self.answer({})
         self.events.clear()
 
+    # -- drivers, and a central system that answers everything ---------------------------------
+
+    @property
+    def charging(self) -> Charging:
+        """Its connectors, for what drivers do."""
+        return self.charge_point.charging(self.now)
+
+    def plug_in(self, connector_id: int = 1, vehicle: Vehicle | None = None) -> None:
+        """Put an EV's cable in."""
+        assert self.charging.plug_in(connector_id, vehicle or Vehicle(), self.now)
+
+    def present(self, connector_id: int = 1, id_tag: str = "TAG1") -> None:
+        """Hold an id tag before the reader."""
+        self.charging.present(connector_id, id_tag, self.now)
+
+    def start(self, connector_id: int = 1, id_tag: str = "TAG1", vehicle: Vehicle | None = None) -> int:
+        """Start a transaction online, with all its messages answered; return its id."""
+        self.plug_in(connector_id, vehicle)
+        self.present(connector_id, id_tag)
+        self.serve()
+        transaction = self.charging.connector(connector_id).transaction
+        assert transaction is not None
+        assert transaction.transaction_id == self.transactions
+        return self.transactions
+
+    def serve(self, seconds: float = 0.0) -> list[Sent]:
+        """Answer whatever it sends, for a while; return it. Ends early when it wants to close the connection."""
+        until = self.now + seconds
+        sent: list[Sent] = []
+        if self.outstanding is not None:
+            self.answer(self._honest_answer(self.outstanding))
+        while True:
+            frames = self.sends()
+            if self.outstanding is not None:
+                sent.append(Sent(self.now, self.outstanding.action, self.outstanding.payload))
+                self.answer(self._honest_answer(self.outstanding))
+                continue
+            if self.charge_point.link is not Link.OPEN:
+                return sent
+            if self.charge_point.take_ping(self.now):
+                self.pings.append(self.now)
+                self.charge_point.pong_received(self.now)
+            due = self.charge_point.next_deadline()
+            if due > until:
+                break
+            assert frames or due > self.now, "it would keep its adapter busy for ever"
+            self.now = max(self.now, due)
+        self.now = until
+        return sent
+
+    def pass_offline(self, seconds: float) -> None:
+        """Let time pass without a network; its meters run."""
+        self.now += seconds
+        self.charge_point.advance(self.now)
+        self._collect()
+
+    def _honest_answer(self, call: Call) -> dict[str, Any]:
+        match call.action:
+            case "BootNotification":
+                return self.registration("Accepted")
+            case "Heartbeat":
+                return {"currentTime": self.time()}
+            case "Authorize":
+                return {"idTagInfo": self.id_tag_info}
+            case "StartTransaction":
+                self.transactions += 1
+                return {"transactionId": self.transactions, "idTagInfo": self.id_tag_info}
+            case "DataTransfer" | "SignCertificate":
+                return {"status": "Accepted"}
+            case _:
+                return {}
+
     def is_open(self) -> bool:
         """Return whether its connection stands."""
         return self.charge_point.link is Link.OPEN
+
+    # -- a central system that answers as the test says -----------------------------------------
+
+    def connector(self, connector_id: int = 1) -> Connector:
+        """Return a connector, with what its meter shows now."""
+        self.charging.advance(self.now)
+        self.charging.update(self.now)
+        return self.charging.connector(connector_id)
+
+    def unplug(self, connector_id: int = 1) -> bool:
+        """Take the EV and its cable away; return whether the cable came along."""
+        return self.charging.unplug(connector_id, self.now)
+
+    def configure(self, key: str, value: str) -> None:
+        """Change a configuration key from the central system."""
+        assert self.command("ChangeConfiguration", {"key": key, "value": value}) == {"status": "Accepted"}
+
+    def expect_status(self, status: str, connector_id: int = 1) -> dict[str, Any]:
+        """Check that it tells this status now; answer, and return the payload."""
+        payload = self.expect("StatusNotification")
+        assert (connector_id, status) == (payload["connectorId"], payload["status"])
+        self.answer({})
+        return payload
+
+    def authorize(self, id_tag: str, status: str = "Accepted", **info: str) -> None:
+        """Check that it asks for an id tag now, and answer."""
+        assert {"idTag": id_tag} == self.expect("Authorize")
+        self.answer({"idTagInfo": {"status": status, **info}})
+
+    def accept_start(self, transaction_id: int = 1, status: str = "Accepted", **info: str) -> dict[str, Any]:
+        """Check that it sends StartTransaction now; answer, and return the payload."""
+        payload = self.expect("StartTransaction")
+        self.answer({"transactionId": transaction_id, "idTagInfo": {"status": status, **info}})
+        return payload
+
+    def accept_stop(self) -> dict[str, Any]:
+        """Check that it sends StopTransaction now; answer, and return the payload."""
+        payload = self.expect("StopTransaction")
+        self.answer({})
+        return payload
 
     def _collect(self) -> None:
         self.events += self.charge_point.take_events()

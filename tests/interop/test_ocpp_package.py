@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-from ocpp.exceptions import NotImplementedError as TheirNotImplementedError
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint as TheirChargePoint
 from ocpp.v16 import call, call_result
@@ -100,6 +98,9 @@ class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no t
         self.seen = seen
         self.boots = boots
         self._heartbeat = asyncio.Event()
+        self.metered = asyncio.Event()
+        self.stopped = asyncio.Event()
+        self.meters: dict[str, int] = {}
 
     async def next_heartbeat(self) -> None:
         """Wait for the next Heartbeat on this connection."""
@@ -119,6 +120,33 @@ class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no t
         self._heartbeat.set()
         return call_result.Heartbeat(current_time=datetime.now(UTC).isoformat())
 
+    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    def on_authorize(self, id_tag: str) -> call_result.Authorize:
+        self.seen["Authorize"] += 1
+        return call_result.Authorize({"status": "Accepted" if id_tag.startswith("TAG") else "Invalid"})
+
+    @on(Action.start_transaction)  # type: ignore[untyped-decorator]
+    def on_start(self, meter_start: int, **_: Any) -> call_result.StartTransaction:
+        self.seen["StartTransaction"] += 1
+        self.meters["start"] = meter_start
+        return call_result.StartTransaction(4711, {"status": "Accepted"})
+
+    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    def on_meter_values(self, transaction_id: int, **_: Any) -> call_result.MeterValues:
+        self.seen["MeterValues"] += 1
+        if self.seen["MeterValues"] >= 3:
+            self.metered.set()
+        assert transaction_id == 4711
+        return call_result.MeterValues()
+
+    @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
+    def on_stop(self, transaction_id: int, meter_stop: int, reason: str, **_: Any) -> call_result.StopTransaction:
+        self.seen["StopTransaction"] += 1
+        assert (transaction_id, reason) == (4711, "Remote")
+        self.meters["stop"] = meter_stop
+        self.stopped.set()
+        return call_result.StopTransaction()
+
     @on(Action.status_notification)  # type: ignore[untyped-decorator]
     def on_status(self, **_: Any) -> call_result.StatusNotification:
         self.seen["StatusNotification"] += 1
@@ -128,7 +156,9 @@ class TheirCentralSystem(TheirChargePoint):  # type: ignore[misc]  # it has no t
 Operator = Callable[[TheirCentralSystem], Any]
 
 
-async def _run_against_them(tmp_path: Path, operate: Operator, *args: str) -> tuple[Run, Counter[str], Counter[str]]:
+async def _run_against_them(
+    tmp_path: Path, operate: Operator, *args: str, **more: Any
+) -> tuple[Run, Counter[str], Counter[str]]:
     seen: Counter[str] = Counter()
     boots: Counter[str] = Counter()
     operators = []
@@ -143,7 +173,7 @@ async def _run_against_them(tmp_path: Path, operate: Operator, *args: str) -> tu
     async with serve(serve_one, "127.0.0.1", 0, subprotocols=[Subprotocol("ocpp1.6")]) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         run = await asyncio.to_thread(
-            run_locust, tmp_path, "--headless", "--host", f"ws://127.0.0.1:{port}/ocpp", *args
+            run_locust, tmp_path, "--headless", "--host", f"ws://127.0.0.1:{port}/ocpp", *args, **more
         )
     # What an operator found wrong is a failure of the test.
     for outcome in await asyncio.gather(*operators, return_exceptions=True):
@@ -185,8 +215,9 @@ def test_our_charge_points_answer_their_commands(tmp_path: Path) -> None:
         results["trigger"] = await central.call(
             call.TriggerMessage(requested_message=MessageTrigger.heartbeat), suppress=False
         )
-        with pytest.raises(TheirNotImplementedError):
-            await central.call(call.ChangeAvailability(0, AvailabilityType.operative), suppress=False)
+        results["availability"] = await central.call(
+            call.ChangeAvailability(0, AvailabilityType.operative), suppress=False
+        )
         if central.seen["Heartbeat"] == heartbeats:
             await central.next_heartbeat()
         results["heartbeats"] = central.seen["Heartbeat"] - heartbeats
@@ -198,10 +229,64 @@ def test_our_charge_points_answer_their_commands(tmp_path: Path) -> None:
     assert run.status == 0, run.output
     assert results["configure"].status == "Accepted"
     assert results["trigger"].status == "Accepted"
+    assert results["availability"].status == "Accepted"
     assert 1 <= results["heartbeats"] <= 2
     assert results["reset"].status == "Accepted"
     # Pending and Accepted once, and Accepted again after the Reset (core 5.14).
     assert boots == {"OURS%201": 3}
     assert seen["BootNotification"] == 3
     assert run.rows["FLOW/online"].requests == 2
+    assert run.rows["/Aggregated"].failures == 0
+
+
+CHARGING = """
+from ampswarm.load import ChargePointUser, Vehicle
+from locust import task
+
+class Station(ChargePointUser):
+    @task
+    def charge(self):
+        self.plug_in(Vehicle(soc=20))
+        self.sleep(1000)
+"""
+
+EVERY_MEASURAND = (
+    "Energy.Active.Import.Register,Energy.Active.Import.Interval,Power.Active.Import,Power.Offered,Current.Import,"
+    "Current.Offered,Voltage,Temperature,Frequency"
+)
+
+
+def test_a_session_of_ours_is_understood_by_the_other_implementation(tmp_path: Path) -> None:
+    """Remote start, every measurand, remote stop: it validates all that comes (J errata 2.1)."""
+    results: dict[str, Any] = {}
+
+    async def operate(central: TheirCentralSystem) -> None:
+        await central.next_heartbeat()
+        for key, value in (("MeterValuesSampledData", EVERY_MEASURAND), ("MeterValueSampleInterval", "1")):
+            changed = await central.call(call.ChangeConfiguration(key=key, value=value), suppress=False)
+            assert changed.status == "Accepted"
+        started = await central.call(call.RemoteStartTransaction(id_tag="TAG", connector_id=1), suppress=False)
+        results["start"] = started.status
+        await central.metered.wait()
+        results["configuration"] = await central.call(call.GetConfiguration(), suppress=False)
+        stopped = await central.call(call.RemoteStopTransaction(transaction_id=4711), suppress=False)
+        results["stop"] = stopped.status
+        await central.stopped.wait()
+        results["wh"] = central.meters["stop"] - central.meters["start"]
+
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text(CHARGING)
+
+    run, seen, _ = asyncio.run(
+        _run_against_them(
+            tmp_path, operate, "-t", "20s", "-u", "1", "--identity-format", "OURS {}", locustfile=scenario
+        )
+    )
+    assert run.status == 0, run.output
+    assert (results["start"], results["stop"]) == ("Accepted", "Accepted")
+    # 11 kW for three seconds or a little more.
+    assert 6 <= results["wh"] <= 60
+    assert seen["StartTransaction"] == seen["StopTransaction"] == 1
+    assert run.rows["OCPP/MeterValues"].requests == seen["MeterValues"] >= 3
+    assert len(results["configuration"].configuration_key) > 45
     assert run.rows["/Aggregated"].failures == 0

@@ -15,7 +15,8 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Connector, Ping, Resolver
+from ampswarm.load.credentials import TlsContexts
+from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Connector, Control, Resolver
 from ampswarm.ocppj.identity import Endpoint
 from tests.fakes.peer import ScriptedPeer, frame, read_frame, read_request, upgraded
 
@@ -24,7 +25,11 @@ SOON = 5.0
 
 
 def connector(timeout: float = SOON, tls: ssl.SSLContext | None = None) -> Connector:
-    return Connector(Resolver(), tls, timeout)
+    return connector_over(Resolver(), timeout, tls)
+
+
+def connector_over(resolver: Resolver, timeout: float = SOON, tls: ssl.SSLContext | None = None) -> Connector:
+    return Connector(resolver, TlsContexts(lambda: tls or client_context(None)), timeout)
 
 
 def endpoint(port: int, scheme: str = "ws", host: str = "127.0.0.1") -> Endpoint:
@@ -258,7 +263,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next() -> None:
             float("inf"),
             [(socket.AF_INET, address), (socket.AF_INET, ("127.0.0.1", peer.port))],
         )
-        Connector(resolver, None, 2.0).connect(endpoint(1, host="two"), "CP1").close(SOON)
+        connector_over(resolver, 2.0).connect(endpoint(1, host="two"), "CP1").close(SOON)
         for filler in fillers:
             filler.close()
 
@@ -280,7 +285,7 @@ def test_a_name_is_looked_up_once_for_all_and_not_beyond_the_deadline(monkeypatc
     assert isinstance(impatient.exception, TimeoutError)
     assert all(isinstance(each.exception, socket.gaierror) for each in patient)
     with pytest.raises(ConnectFailed, match="^name not resolved: Temporary failure"):
-        Connector(resolver, None, SOON).connect(endpoint(80, host="cs"), "CP1")
+        connector_over(resolver).connect(endpoint(80, host="cs"), "CP1")
     assert len(asked) == 1
 
 
@@ -302,7 +307,7 @@ def test_the_second_address_is_tried_when_the_first_refuses() -> None:
             float("inf"),
             [(socket.AF_INET, ("127.0.0.2", 1)), (socket.AF_INET, ("127.0.0.1", peer.port))],
         )
-        Connector(resolver, None, SOON).connect(endpoint(peer.port, host="both"), "CP1").close(SOON)
+        connector_over(resolver).connect(endpoint(peer.port, host="both"), "CP1").close(SOON)
 
 
 def read_frame_once(sock: socket.socket) -> None:
@@ -333,10 +338,10 @@ def test_messages_pings_and_fragments() -> None:
 
     with answering(frame(PING, b"are you there"), then=then) as peer:
         connection = connect(peer)
-        assert connection.receive(deadline()) is Ping.PING
+        assert connection.receive(deadline()) is Control.PING
         assert connection.receive(deadline(0.05)) is None
         connection.send(b'[2,"1","Heartbeat",{}]')
-        assert connection.receive(deadline()) is Ping.PING
+        assert connection.receive(deadline()) is Control.PING
         assert connection.receive(deadline()) == b'[3,"1",{}]'
         connection.close(SOON)
     assert answers == [
