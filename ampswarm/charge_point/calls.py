@@ -97,16 +97,33 @@ class Calls:
         if self._notices is None:
             self._notices = []
         if len(self._notices) >= MAX_NOTICES:
-            oldest = self._notices.pop(0)
-            self._station.observe(Dropped(oldest.action, "more than the charge point can keep"))
-            if oldest.done is not None:
-                oldest.done(None, now)
+            self._drop_oldest_notice(now)
+            if subject is not None and self._status_due >> subject.connector_id & 1:
+                return
         self._notices.append(Notice(action, payload, now, is_kept=is_kept, subject=subject, done=done))
+
+    def _drop_oldest_notice(self, now: float) -> None:
+        assert self._notices is not None
+        oldest = self._notices[0]
+        dropped = [oldest]
+        if oldest.subject is not None:
+            # Nobody would ever tell it otherwise: the present status goes first, and stands for all that wait.
+            self._status_due |= 1 << oldest.subject.connector_id
+            dropped = [each for each in self._notices if each.subject is oldest.subject]
+        self._notices[:] = [each for each in self._notices if each not in dropped]
+        for each in dropped:
+            self._station.observe(Dropped(each.action, "more than the charge point can keep"))
+            if each.done is not None:
+                each.done(None, now)
 
     def report_status(self, connector: Connector, now: float) -> None:
         """Send StatusNotification with the present status; offline, it is told on return if it still differs."""
         if not self._station.is_online or self._status_due >> connector.connector_id & 1:
             return
+        if self._triggered:
+            # This one complies with what was triggered (core 5.17), and none may go before what happened first (4.9).
+            told = ("StatusNotification", connector.connector_id)
+            self._triggered = [each for each in self._triggered if each[:2] != told] or None
         self.notify("StatusNotification", self.status_of(connector.connector_id, now), now, subject=connector)
 
     def trigger(self, action: str, connector_ids: Iterable[int] = (0,), payload: Payload | None = None) -> bool:
