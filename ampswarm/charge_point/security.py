@@ -325,6 +325,10 @@ class Security:
         newest = max(self._credentials, key=lambda each: each.not_after)
         return newest.not_after - min(_MONTH, (newest.not_after - newest.not_before) / 3)
 
+    def next_credential(self, utc: float) -> float | None:
+        """Return when a certificate that is still to come becomes valid, in seconds since 1970 (A02.FR.08)."""
+        return min((each.not_before for each in self._credentials if each.not_before > utc), default=None)
+
     def _forget_old_credentials(self, utc: float) -> None:
         """Drop what was replaced more than a month ago (A02.FR.10)."""
         for number, newer in enumerate(self._credentials, start=1):

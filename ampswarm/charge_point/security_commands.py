@@ -20,6 +20,8 @@ SECURITY_KEYS: Final = frozenset({Key.AUTHORIZATION_KEY, Key.CPO_NAME, Key.SECUR
 """The configuration keys whose changes go through `change_security_setting`."""
 
 _NAMES: Final = {key.casefold(): key for key in SECURITY_KEYS}
+_INSTANT: Final = 0.001
+"""Seconds: clocks are no finer."""
 _MAX_SERIAL_NUMBER: Final = 25
 """Characters of chargePointSerialNumber (core 6.3), which is the CN of its certificate (A00.FR.511)."""
 
@@ -174,11 +176,21 @@ def sign_certificate(station: SecuredStation, now: float) -> bool:
     return request is not None
 
 
+def renew(station: SecuredStation, now: float) -> None:
+    """Ask for a new certificate if the old one ends (A03), or else use the one that has become valid (A02.FR.08)."""
+    security = station.security
+    due = security.renewal_due
+    if due is not None and due <= station.utc(now) + _INSTANT:
+        sign_certificate(station, now)
+    elif security.profile == MAX_PROFILE:
+        station.reconnect(now)
+
+
 def certificate_signed(station: SecuredStation, payload: Payload, now: float) -> Payload:
     """Answer CertificateSigned.req (A02, A03).
 
     A charge point that signs in with certificates connects again, to use it as soon as it is valid
-    (A02.FR.08). What becomes valid later is used from the first connection after that.
+    (A02.FR.08): what becomes valid later, on another new connection then.
     """
     chain: str = payload["certificateChain"]
     configuration = station.configuration

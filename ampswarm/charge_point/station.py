@@ -246,6 +246,8 @@ class ChargePoint:
             self._watch.opened()
         interval = self.configuration.integer(Key.WEB_SOCKET_PING_INTERVAL)
         self._pinger = Pinger(interval, now) if interval else None
+        if self._security is not None:
+            self.security_changed(now)
         if self.registration is Registration.ACCEPTED:
             # J 5.4: no BootNotification after a mere loss of the network.
             self._online(now)
@@ -386,8 +388,11 @@ class ChargePoint:
         if self._maintenance is not None and self._maintenance.deadline <= now:
             self._maintenance.advance(now)
         if self._renew_at <= now and self.is_online:
-            self._renew_at = _FOREVER
-            security_commands.sign_certificate(self, now)
+            security_commands.renew(self, now)
+            self.security_changed(now)
+            if self._renew_at <= now:
+                # It cannot ask: not again before something changes.
+                self._renew_at = _FOREVER
 
     # -- its parts ----------------------------------------------------------------------------
 
@@ -620,9 +625,17 @@ class ChargePoint:
         self.configuration.set(Key.HEARTBEAT_INTERVAL, self._heartbeat_interval)
 
     def security_changed(self, now: float) -> None:
-        """A certificate came or went: look anew when it has to be renewed (whitepaper A03)."""
-        due = None if self._security is None else self._security.renewal_due
-        self._renew_at = _FOREVER if due is None else max(now, now + due - self.utc(now))
+        """A certificate came or went: look anew when it has to be renewed, or is to be used (whitepaper A02, A03)."""
+        self._renew_at = _FOREVER
+        if self._security is None:
+            return
+        utc = self.utc(now)
+        due, begins = self._security.renewal_due, self._security.next_credential(utc)
+        if due is not None:
+            self._renew_at = max(now, now + due - utc)
+        if begins is not None:
+            # A second later, so that no rounding makes it too early.
+            self._renew_at = min(self._renew_at, now + begins - utc + 1.0)
 
     def observe(self, event: StationEvent) -> None:
         """Put an event where the adapter takes it."""
