@@ -16,6 +16,7 @@ from ampswarm.charge_point.charging_profile import ChargingProfile, InvalidProfi
 from ampswarm.charge_point.configuration import Key
 from ampswarm.charge_point.connector import (
     EV_SIDE_DISCONNECTED,
+    FAULTS,
     NEVER,
     NO_ERROR,
     Authorized,
@@ -198,7 +199,12 @@ class Charging:
             error_code: ChargePointErrorCode (core 7.6).
             now: the time.
             info: more for a person.
+
+        Raises:
+            ValueError: the error is not one that goes with Faulted.
         """
+        if error_code not in FAULTS:
+            raise ValueError(f"{error_code!r} is no error that goes with Faulted")
         self.advance(now)
         self._break(self.connector(connector_id), error_code, info, now)
         self.update(now)
@@ -492,7 +498,8 @@ class Charging:
                 self._authorized(connector, Authorized(id_tag, info.parent, profile), when)
 
         connector.is_checking = True
-        check_id_tag(self._site, connector, id_tag, now, use)
+        is_parent_needed = reservations.is_of_a_group(self._connectors, connector, id_tag)
+        check_id_tag(self._site, id_tag, now, use, is_parent_needed=is_parent_needed)
 
     def _check_stop(self, connector: Connector, transaction: Transaction, id_tag: str, now: float) -> None:
         def use(info: IdTagInfo | None, when: float) -> None:
@@ -503,7 +510,7 @@ class Charging:
             if connector.transaction is transaction:
                 self.stop(connector, Reason.LOCAL, when, id_tag=id_tag)
 
-        check_id_tag(self._site, connector, id_tag, now, use, is_parent_needed=True)
+        check_id_tag(self._site, id_tag, now, use, is_parent_needed=True)
 
     def _check_owner(self, connector: Connector, id_tag: str, now: float) -> None:
         owner = connector.locked_for
@@ -515,7 +522,7 @@ class Charging:
             if connector.locked_for is owner:
                 self._give_cable_back(connector, when)
 
-        check_id_tag(self._site, connector, id_tag, now, use, is_parent_needed=True)
+        check_id_tag(self._site, id_tag, now, use, is_parent_needed=True)
 
     def _give_cable_back(self, connector: Connector, now: float) -> None:
         """Unlock for the id tag that the cable came with, or one of its group (core errata 3.5)."""

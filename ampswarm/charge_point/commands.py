@@ -63,7 +63,7 @@ def _clear_cache(station: ChargePoint, _payload: Payload, _now: float) -> Payloa
 
 
 def _data_transfer(station: ChargePoint, payload: Payload, _now: float) -> Payload:
-    if payload["vendorId"] != station.template.vendor:
+    if payload["vendorId"].casefold() != station.template.vendor.casefold():
         return {"status": "UnknownVendorId"}
     # The vendor's own one has no messages that have a name (core 4.3).
     return {"status": "UnknownMessageId" if "messageId" in payload else "Accepted"}

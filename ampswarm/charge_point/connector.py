@@ -18,6 +18,25 @@ NEVER: Final = float("inf")
 NO_ERROR: Final = "NoError"
 EV_SIDE_DISCONNECTED: Final = "EV side disconnected"
 
+FAULTS: Final = frozenset(
+    {
+        "ConnectorLockFailure",
+        "GroundFailure",
+        "HighTemperature",
+        "InternalError",
+        "OtherError",
+        "OverCurrentFailure",
+        "OverVoltage",
+        "PowerMeterFailure",
+        "PowerSwitchFailure",
+        "ReaderFailure",
+        "ResetFailure",
+        "UnderVoltage",
+        "WeakSignal",
+    }
+)
+"""ChargePointErrorCode (core 7.6) of a Faulted connector; EVCommunicationError shall not go with it (core 4.9)."""
+
 
 class ConnectorStatus(StrEnum):
     """ChargePointStatus (core 7.7).

@@ -30,7 +30,7 @@ def check_id_tag(
             (core 3.10, errata 3.5).
     """
     verdict, info = site.decide(id_tag, now, is_online=site.is_online)
-    lacks_parent = _lacks_parent(connector, info, id_tag, is_parent_needed=is_parent_needed)
+    lacks_parent = is_parent_needed and (info is None or info.parent is None)
     if verdict is Verdict.ACCEPTED and site.is_online and lacks_parent:
         verdict = Verdict.ASK
     if verdict is not Verdict.ASK:
@@ -50,13 +50,3 @@ def check_id_tag(
 def _known(verdict: Verdict, info: IdTagInfo | None) -> IdTagInfo | None:
     # One that nobody knows may be accepted as well (AllowOfflineTxForUnknownId).
     return (info or _ACCEPTED) if verdict is Verdict.ACCEPTED else None
-
-
-def _lacks_parent(connector: Connector, info: IdTagInfo | None, id_tag: str, *, is_parent_needed: bool) -> bool:
-    """Return whether only the central system can tell the parent that decides (core 5.13, 3.10)."""
-    if info is not None and info.parent is not None:
-        return False
-    if is_parent_needed:
-        return True
-    reservation = connector.reservation
-    return reservation is not None and reservation.parent_id_tag is not None and not reservation.is_for(id_tag, None)

@@ -111,6 +111,12 @@ def in_the_way(connectors: Mapping[int, Connector], last: int, connector: Connec
     return main.reservation
 
 
+def is_of_a_group(connectors: Mapping[int, Connector], connector: Connector, id_tag: str) -> bool:
+    """Return whether it depends on the group of an id tag if it uses up a reservation (core 5.13)."""
+    held = [each.reservation for each in (connector, connectors.get(0)) if each is not None]
+    return any(each is not None and each.parent_id_tag is not None and not each.is_for(id_tag, None) for each in held)
+
+
 def take(
     connectors: Mapping[int, Connector], connector: Connector, id_tag: str, parent_id_tag: str | None
 ) -> int | None:

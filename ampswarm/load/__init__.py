@@ -4,6 +4,7 @@ Importing it imports Locust, which monkey-patches the process.
 """
 
 from ampswarm.charge_point.vehicle import Vehicle
+from ampswarm.load.misbehaviour import Misdeed
 from ampswarm.load.user import ChargePointUser
 
-__all__ = ["ChargePointUser", "Vehicle"]
+__all__ = ["ChargePointUser", "Misdeed", "Vehicle"]

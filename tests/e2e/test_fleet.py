@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import CentralSystem, Locust, run_locust
+from tests.processes import TIMEOUT, CentralSystem, Locust, run_locust
 
 FLEET = 50
 
@@ -42,6 +43,14 @@ def test_the_original_s_environment_runs_a_fleet_headless(central_system: Centra
     # Closed politely: each connection ended with a Close frame of the charge point.
     ends = {line["why"] for line in central_system.lines("disconnected") if "why" in line}
     assert ends == {"closed by the charge point with 1000"}
+
+
+def wait_for_output(file: Path, text: str) -> None:
+    """Wait until a process has written a text to its output."""
+    end = time.monotonic() + TIMEOUT
+    while text not in file.read_text():
+        assert time.monotonic() < end, file.read_text()
+        time.sleep(0.05)
 
 
 def booted_identities(central_system: CentralSystem) -> set[str]:
@@ -98,6 +107,81 @@ def test_a_master_and_two_workers_share_no_identity(witness: CentralSystem, tmp_
     assert run.rows["OCPP/BootNotification"].requests == FLEET
     assert {f"RDAM {number:03d}" for number in range(1, FLEET + 1)} == booted_identities(witness)
     assert f"{FLEET} of {FLEET} charge points were online when the test ended" in run.output
+
+
+POPULATIONS = """
+[[populations]]
+name = "posts"
+count = 30
+identity_format = "POST{:04d}"
+vendor = "Kerb & Co"
+connectors = 2
+
+[[populations]]
+name = "hubs"
+count = 10
+identity_format = "HUB{:04d}"
+current = "DC"
+
+[populations.security]
+profile = 1
+passwords = "passwords.csv"
+"""
+
+
+def test_workers_get_the_fleet_file_from_the_master(witness: CentralSystem, tmp_path: Path) -> None:
+    """They run on other hosts, which have neither the file nor its lists; its counts say how many there are."""
+    port = str(free_port())
+    folder = tmp_path / "on-the-master"
+    folder.mkdir()
+    fleet, passwords = folder / "fleet.toml", folder / "passwords.csv"
+    fleet.write_text(POPULATIONS)
+    lines = [f"HUB{number:04d},a-secret-of-{number:04d}" for number in range(1, 41)]
+    passwords.write_text("\n".join(["identity,password", *lines]) + "\n")
+    worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
+    master = (
+        "--master", "--headless", "--expect-workers", "2", "--master-bind-port", port, "-t", "8s",
+        "--fleet", str(fleet), "--host", witness.url, "--require-online",
+    )  # fmt: skip
+    with Locust(tmp_path, *master, name="master") as locust:
+        wait_for_output(tmp_path / "master.log", "Waiting for workers to be ready")
+        # The master has read them; nobody else can.
+        fleet.unlink()
+        passwords.unlink()
+        with Locust(tmp_path, *worker, name="worker-1") as first, Locust(tmp_path, *worker, name="worker-2") as second:
+            run = locust.wait()
+            assert [first.wait().status, second.wait().status] == [0, 0]
+    assert run.status == 0, run.output
+    identities = booted_identities(witness)
+    assert [sum(each.startswith(kind) for each in identities) for kind in ("POST", "HUB")] == [30, 10]
+    boots = [line for line in witness.lines("message") if "BootNotification" in line["message"]]
+    assert {"Kerb & Co", "Ampswarm"} == {json.loads(each["message"])[3]["chargePointVendor"] for each in boots}
+    assert "a-secret-of" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[populations]\n", "fleet.toml: "),
+        ('[[populations]]\nname = "a"\npower_kw = -3\n', "fleet.toml: populations[1].power_kw: must be "),
+        ('[[populations]]\nname = "a"\nconectors = 2\n', "fleet.toml: populations[1].conectors: "),
+        (
+            '[[populations]]\nname = "a"\n[populations.security]\nprofile = 2\npassword = "0123456789abcdef"\n',
+            "security profile 2 needs TLS",
+        ),
+    ],
+)
+def test_a_fleet_file_with_a_mistake_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    """Before the first connection, with the place of the mistake and exit status 2."""
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(text)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "5s", "-u", "1", "--host", "ws://127.0.0.1:9/ocpp", "--fleet", str(fleet)
+    )
+    assert run.status == 2
+    lines = [line for line in run.output.splitlines() if "error" in line]
+    assert [f"locust: error: {complaint}"] == [line[: len(complaint) + 15] for line in lines]
+    assert "Traceback" not in run.output
 
 
 def test_a_worker_that_was_killed_fails_the_online_verdict(witness: CentralSystem, tmp_path: Path) -> None:
