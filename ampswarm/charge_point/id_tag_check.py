@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ampswarm.charge_point.connector import Connector
 from ampswarm.charge_point.id_tags import AuthorizationStatus, IdTagInfo, Verdict
 from ampswarm.charge_point.site import Site
 
@@ -15,19 +14,16 @@ Use = Callable[[IdTagInfo | None, float], None]
 """Takes what is known of an id tag, or `None` for one that is not valid, and the time."""
 
 
-def check_id_tag(
-    site: Site, connector: Connector, id_tag: str, now: float, use: Use, *, is_parent_needed: bool = False
-) -> None:
+def check_id_tag(site: Site, id_tag: str, now: float, use: Use, *, is_parent_needed: bool) -> None:
     """Find out about an id tag and tell `use`, once: at once, or when Authorize.conf has come.
 
     Args:
         site: the charge point.
-        connector: where it was presented.
         id_tag: what was presented.
         now: the time.
         use: what to do then.
         is_parent_needed: whether its group decides: what it wants to stop or to unlock is somebody else's
-            (core 3.10, errata 3.5).
+            (core 3.10, errata 3.5), or a reservation is for a group (core 5.13).
     """
     verdict, info = site.decide(id_tag, now, is_online=site.is_online)
     lacks_parent = is_parent_needed and (info is None or info.parent is None)
