@@ -206,7 +206,7 @@ class Calls:
             # Core 4.2: nothing else goes first, and nothing at all before the interval is over.
             if now < self._station.boot_at:
                 return None
-            return self._call_boot(now)
+            return self._call_boot(now, max(self._station.boot_at, self._station.opened_at))
         if self._status_due:
             connector_id = (self._status_due & -self._status_due).bit_length() - 1
             self._status_due &= ~(1 << connector_id)
@@ -233,6 +233,8 @@ class Calls:
         if payload is not None:
             return self._call(action, payload, now, now)
         match action:
+            case "BootNotification":
+                return self._call_boot(now, now)
             case "Heartbeat":
                 return self._call_heartbeat(now, now)
             case "StatusNotification":
@@ -266,9 +268,9 @@ class Calls:
             payload["transactionId"] = transaction.transaction_id
         return payload
 
-    def _call_boot(self, now: float) -> bytes:
+    def _call_boot(self, now: float, due: float) -> bytes:
         payload = self._station.template.boot_notification(self._station.identity, self._station.firmware_version)
-        return self._call("BootNotification", payload, now, max(self._station.boot_at, self._station.opened_at))
+        return self._call("BootNotification", payload, now, due)
 
     def _call_heartbeat(self, now: float, due: float) -> bytes:
         self._last_heartbeat = now
@@ -346,6 +348,8 @@ class Calls:
         if answered.action == "Heartbeat":
             self._station.set_clock(payload["currentTime"], now)
         elif answered.action == "BootNotification":
+            # It complies with what was triggered meanwhile (core 5.17).
+            self._triggered = [each for each in self._triggered or () if each[0] != "BootNotification"] or None
             self._station.registered(payload, now)
 
     def _transaction_answered(self, payload: Payload, now: float) -> None:

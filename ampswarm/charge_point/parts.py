@@ -260,12 +260,12 @@ class Parts(ABC):
         return self.security.verify_firmware_certificate(pem, self.utc(now)).value
 
     def security_event(self, event: str, now: float, tech_info: str = "") -> None:
-        """Tell the central system of a critical security event, whenever it can (whitepaper A04).
+        """Tell the central system of a security event that it must know, whenever it can (whitepaper A04, L01).
 
         Not from a charge point that knows nothing of the security extension.
         """
         kind = SecurityEvent(event)
-        if self.has_security and kind.is_critical:
+        if self.has_security and kind.is_told:
             payload = security_event_notification(kind, self.utc(now), tech_info)
             self.notify("SecurityEventNotification", payload, now, is_kept=True)
 

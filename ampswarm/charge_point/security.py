@@ -50,8 +50,13 @@ class SecurityEvent(StrEnum):
 
     @property
     def is_critical(self) -> bool:
-        """Whether the central system must be told (A04.FR.01); the others only go into the log."""
+        """Whether the whitepaper calls it critical (chapter 8)."""
         return self in _CRITICAL
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the central system must be told (A04.FR.01, L01.FR.02, L01.FR.03); the others are only logged."""
+        return self in _CRITICAL or self in _TOLD_AS_WELL
 
 
 _CRITICAL: Final = frozenset(
@@ -64,6 +69,9 @@ _CRITICAL: Final = frozenset(
         SecurityEvent.MEMORY_EXHAUSTION,
         SecurityEvent.TAMPER_DETECTION_ACTIVATED,
     }
+)
+_TOLD_AS_WELL: Final = frozenset(
+    {SecurityEvent.INVALID_FIRMWARE_SIGNATURE, SecurityEvent.INVALID_FIRMWARE_SIGNING_CERTIFICATE}
 )
 
 

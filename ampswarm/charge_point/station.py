@@ -149,7 +149,7 @@ class ChargePoint(Parts):
     def next_deadline(self) -> float:
         """Return when something becomes due by itself; infinity when nothing does."""
         deadline, timer = self._link_deadline(), self._timer()
-        return timer if timer < deadline else deadline
+        return timer if timer < deadline else deadline  # noqa: FURB136  a call less for every message
 
     def _link_deadline(self) -> float:
         if self.link is Link.WAITING:
@@ -374,6 +374,9 @@ class ChargePoint(Parts):
         """
         if self.registration is Registration.ACCEPTED:
             return False
+        if self.registration is Registration.PENDING:
+            # `boot_at` stays: if the network cuts this one off, the interval holds again.
+            return self._calls.trigger("BootNotification")
         self.boot_at = min(self.boot_at, now)
         return True
 
@@ -526,7 +529,8 @@ class ChargePoint(Parts):
     def boot_failed(self, now: float, *, was_cut: bool) -> None:
         """BootNotification got no usable answer: try again after a while."""
         # Core 4.2 gives no time for a lost answer: after a cut the back-off is pause enough.
-        self.boot_at = now + (0.0 if was_cut else self._jittered(self.template.boot_retry_interval))
+        pause = 0.0 if was_cut else self._jittered(self.template.boot_retry_interval)
+        self.boot_at = max(self.boot_at, now + pause)
 
     def registered(self, payload: Payload, now: float) -> None:
         """Take BootNotification.conf (core 4.2)."""

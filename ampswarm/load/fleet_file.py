@@ -359,9 +359,7 @@ class _Parser:
 
 def _times_and_capacities(table: Table) -> dict[str, Any]:
     times = {name: table.number(key, least=0.0, most=_DAY) for key, name in _TIMES.items() if key in table}
-    capacities = {
-        name: table.integer(key, least=10, most=100_000) for key, name in _CAPACITIES.items() if key in table
-    }
+    capacities = {name: table.integer(key, least=10, most=100_000) for key, name in _CAPACITIES.items() if key in table}
     return {**times, **capacities}
 
 

@@ -161,9 +161,10 @@ def test_a_password_is_changed_and_the_profile_raised_over_ocpp(
             assert signing.call("CP000001", "ChangeConfiguration", change) == {"status": "Accepted"}
             until(lambda: len(offloader.visitors) == 2 and connections(signing) == 1)
             answer = signing.call("CP000001", "GetConfiguration", {"key": ["AuthorizationKey", "SecurityProfile"]})
-            assert [
-                (each["key"], each.get("value")) for each in answer["configurationKey"]
-            ] == [("AuthorizationKey", None), ("SecurityProfile", "1")]
+            assert [(each["key"], each.get("value")) for each in answer["configurationKey"]] == [
+                ("AuthorizationKey", None),
+                ("SecurityProfile", "1"),
+            ]
             raised = {"key": "SecurityProfile", "value": "2"}
             assert signing.call("CP000001", "ChangeConfiguration", raised) == {"status": "Accepted"}
             until(lambda: len(offloader.visitors) == 3)
