@@ -17,7 +17,7 @@ from ampswarm.charge_point.metering import triggered_sample
 from ampswarm.charge_point.notice import MAX_NOTICES, Done, Notice
 from ampswarm.charge_point.outbox import Message, Outbox, Retry
 from ampswarm.charge_point.transaction import Transaction
-from ampswarm.ocppj.frames import Payload
+from ampswarm.ocppj.frames import Payload, pack, with_member
 from ampswarm.ocppj.session import Answered, Failed, Failure, Session, UniqueIds
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Calls:
         """Send a transaction message in its turn, now or when the central system is there again (core 3.7)."""
         if self._outbox is None:
             self._outbox = Outbox(self._station.template.outbox_capacity)
-        message = Message(action, transaction, payload, now, is_backlog=not self._station.is_online)
+        message = Message(action, transaction, pack(payload), now, is_backlog=not self._station.is_online)
         for dropped in self._outbox.add(message):
             self._station.observe(Dropped(dropped.action, "more than the charge point can keep"))
 
@@ -300,10 +300,10 @@ class Calls:
         payload = message.payload
         if message.action != "StartTransaction":
             # Only now: the answer to StartTransaction may have come since it was made.
-            payload = {**payload, "transactionId": message.transaction.wire_id}
+            payload = with_member(payload, "transactionId", message.transaction.wire_id)
         return self._call(message.action, payload, now, max(message.not_before, self._station.opened_at))
 
-    def _call(self, action: str, payload: Payload, now: float, due: float) -> bytes:
+    def _call(self, action: str, payload: Payload | bytes, now: float, due: float) -> bytes:
         self._last_activity = now
         text = self.session.call(action, payload, now, due=due)
         assert text is not None  # only called while the session is idle
@@ -359,7 +359,7 @@ class Calls:
         if message.action == "StartTransaction":
             self._station.start_confirmed(transaction, payload, now)
         elif message.action == "StopTransaction":
-            self._station.learn(message.payload.get("idTag", transaction.id_tag), payload, now)
+            self._station.learn(transaction.stopped_by or transaction.id_tag, payload, now)
 
     def failed(self, failed: Failed, now: float) -> None:
         """Take it that the outstanding Call got no usable answer."""

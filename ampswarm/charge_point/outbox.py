@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from ampswarm.charge_point.transaction import Transaction, evenly
-from ampswarm.ocppj.frames import Payload
 
 _FOREVER: Final = float("inf")
 
@@ -19,12 +18,12 @@ class Message:
     __slots__ = ("action", "attempts", "created", "is_backlog", "not_before", "payload", "transaction")
 
     def __init__(
-        self, action: str, transaction: Transaction, payload: Payload, created: float, *, is_backlog: bool
+        self, action: str, transaction: Transaction, payload: bytes, created: float, *, is_backlog: bool
     ) -> None:
         self.action = action
         self.transaction = transaction
         self.payload = payload
-        """Without the transaction's id, which may not be known yet."""
+        """Packed, and without the transaction's id, which may not be known yet."""
         self.created = created
         """When it happened, in seconds on the charge point's clock."""
         self.is_backlog = is_backlog

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from ampswarm.ocppj.frames import Payload
+from ampswarm.ocppj.frames import Payload, pack, packed_array
 from ampswarm.ocppj.timestamps import format_utc, parse_utc
 
 UNDELIVERED_ID: Final = -1
@@ -42,6 +42,7 @@ class Transaction:
         "reservation_id",
         "started",
         "started_at",
+        "stopped_by",
         "transaction_id",
     )
 
@@ -69,8 +70,10 @@ class Transaction:
         """As the central system gave it; `None` until then."""
         self.is_invalid = False
         """Whether the central system did not accept the id tag, after the start (core errata 3.17)."""
-        self.data: list[Payload] | None = None
-        """MeterValue elements for transactionData."""
+        self.stopped_by: str | None = None
+        """The id tag that stopped it."""
+        self.data: list[tuple[float, bytes]] | None = None
+        """MeterValue elements for transactionData: when, in seconds since 1970, and what, packed."""
 
     @property
     def wire_id(self) -> int:
@@ -99,10 +102,11 @@ class Transaction:
             id_tag: who stopped it; `None` for the charge point itself.
         """
         payload: Payload = {"meterStop": meter_stop, "timestamp": format_utc(stopped), "reason": reason.value}
+        self.stopped_by = id_tag
         if id_tag is not None:
             payload["idTag"] = id_tag
         if self.data:
-            payload["transactionData"] = self.data
+            payload["transactionData"] = packed_array(element for _, element in self.data)
         return payload
 
     def meter_values(self, elements: list[Payload]) -> Payload:
@@ -119,10 +123,10 @@ class Transaction:
             return
         if self.data is None:
             self.data = []
-        self.data.extend(elements)
+        self.data.extend((parse_utc(each["timestamp"]), pack(each)) for each in elements)
         if len(self.data) > max(most, 2):
             first, *between, last = self.data
-            times = [parse_utc(each["timestamp"]) for each in between]
+            times = [time for time, _ in between]
             self.data = [first, *(between[index] for index in evenly(times, (most - 2) // 2)), last]
 
 

@@ -6,6 +6,7 @@ reason. No other exception leaves `decode`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -116,6 +117,21 @@ class MalformedFrame(Exception):  # noqa: N818  it is the name of a thing that a
         return CallError(self.unique_id, code.value, self.reason.value, {})
 
 
+def pack(payload: Payload) -> bytes:
+    """Return a payload as JSON text, for keeping: a fifth of the memory that its dictionaries take."""
+    return orjson.dumps(payload)
+
+
+def packed_array(items: Iterable[bytes]) -> object:
+    """Return packed payloads as an array that can stand in another payload."""
+    return orjson.Fragment(b"[" + b",".join(items) + b"]")
+
+
+def with_member(packed: bytes, name: str, value: int) -> bytes:
+    """Return a packed payload, which is not empty, with one member more."""
+    return b'{"%s":%d,%s' % (name.encode(), value, packed[1:])
+
+
 _MESSAGE_TYPES: Final = {2: MessageType.CALL, 3: MessageType.CALL_RESULT, 4: MessageType.CALL_ERROR}
 _LENGTHS: Final = {MessageType.CALL: 4, MessageType.CALL_RESULT: 3, MessageType.CALL_ERROR: 5}
 
@@ -177,6 +193,11 @@ def _call_error(message: list[Any]) -> CallError:
     if not (type(code) is str and type(description) is str and type(details) is dict):
         raise MalformedFrame(Malformation.BAD_ERROR, unique_id, MessageType.CALL_ERROR)
     return CallError(unique_id, code, description, details)
+
+
+def encode_call(unique_id: str, action: str, packed: bytes) -> bytes:
+    """Return the text of a Call whose payload is packed."""
+    return orjson.dumps([2, unique_id, action, orjson.Fragment(packed)])
 
 
 def encode(frame: Frame) -> bytes:

@@ -23,6 +23,7 @@ from ampswarm.ocppj.frames import (
     Payload,
     decode,
     encode,
+    encode_call,
     refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
@@ -129,7 +130,7 @@ class _Outstanding(NamedTuple):
 
 class _Queued(NamedTuple):
     action: str
-    payload: Payload
+    payload: Payload | bytes
     due: float
 
 
@@ -164,14 +165,14 @@ class Session:
         """When the outstanding Call times out; `None` without one."""
         return None if self._outstanding is None else self._outstanding.sent + self.timeout
 
-    def call(self, action: str, payload: Payload, now: float, *, due: float | None = None) -> bytes | None:
+    def call(self, action: str, payload: Payload | bytes, now: float, *, due: float | None = None) -> bytes | None:
         """Return the text to send now, or `None` when the Call has to wait for the one before it.
 
         A queued Call comes out of `poll` when its turn has come.
 
         Args:
             action: what is asked of the peer.
-            payload: the request's payload; it is sent as it is, without validation.
+            payload: the request's payload; packed or not; it is sent as it is, without validation.
             now: the time.
             due: when it should have been sent; `None` means now.
         """
@@ -244,9 +245,12 @@ class Session:
         """Never answer the peer's Call `unique_id`: a Rejected charge point must not (core 4.2)."""
         self._answered(unique_id)
 
-    def _send(self, action: str, payload: Payload, due: float, now: float) -> bytes:
+    def _send(self, action: str, payload: Payload | bytes, due: float, now: float) -> bytes:
         unique_id = self._unique_ids.next()
-        text = encode(Call(unique_id, action, payload))
+        if isinstance(payload, bytes):
+            text = encode_call(unique_id, action, payload)
+        else:
+            text = encode(Call(unique_id, action, payload))
         self._outstanding = _Outstanding(unique_id, action, due, now)
         return text
 
