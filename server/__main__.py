@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.ocppj.frames import for_log
 from ampswarm.ocppj.session import UniqueIds
 from ampswarm.ocppj.timestamps import format_utc
 from server.admin import AdminServer, admin_server, bind, build_app
@@ -60,7 +61,7 @@ class _JsonLines(logging.Handler):
 
 
 def _write_payload(identity: str, direction: str, message: bytes) -> None:
-    text = message[:_MAX_LOGGED_MESSAGE].decode("utf-8", "replace")
+    text = for_log(message)[:_MAX_LOGGED_MESSAGE]
     write_line({"event": "message", "identity": identity, "direction": direction, "message": text})
 
 

@@ -224,9 +224,11 @@ class Charging(Connectors):
             # Core errata 3.87: also for a connector that does not exist.
             return "NotSupported"
         connector = self.connector(connector_id)
-        connector.locked_for = connector.locked_for_group = None
         if connector.transaction is not None:
             self.stop(connector, Reason.UNLOCK_COMMAND, now)
+        if connector.error_code == "ConnectorLockFailure":
+            return "UnlockFailed"  # core 7.46
+        connector.locked_for = connector.locked_for_group = None
         return "Unlocked"
 
     def reserve(self, connector_id: int, reservation: Reservation, now: float) -> str:
@@ -370,6 +372,7 @@ class Charging(Connectors):
             and connector.connector_id > 0
             and connector.transaction is None
             and connector.authorized is None
+            and not connector.is_checking
             and connector.is_operative
             and connector.is_plugged is connector.is_ev_connected
             and not connector.is_stale

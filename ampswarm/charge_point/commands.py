@@ -122,6 +122,18 @@ def _signed_update_firmware(station: ChargePoint, payload: Payload, now: float) 
     return station.maintenance.signed_update_firmware(payload, now)
 
 
+def _delete_certificate(station: ChargePoint, payload: Payload, now: float) -> Payload:
+    if not station.has_security:
+        return {"status": "NotFound"}  # a question makes no charge point one of the security extension
+    return security_commands.delete_certificate(station, payload, now)
+
+
+def _get_installed_certificate_ids(station: ChargePoint, payload: Payload, now: float) -> Payload:
+    if not station.has_security:
+        return {"status": "NotFound"}
+    return security_commands.get_installed_certificate_ids(station, payload, now)
+
+
 def _get_log(station: ChargePoint, payload: Payload, now: float) -> Payload:
     return station.maintenance.get_log(payload, now)
 
@@ -134,12 +146,12 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "ClearCache": _clear_cache,
     "ClearChargingProfile": profile_commands.clear_charging_profile,
     "DataTransfer": _data_transfer,
-    "DeleteCertificate": security_commands.delete_certificate,
+    "DeleteCertificate": _delete_certificate,
     "ExtendedTriggerMessage": profile_commands.extended_trigger_message,
     "GetCompositeSchedule": profile_commands.get_composite_schedule,
     "GetConfiguration": _get_configuration,
     "GetDiagnostics": _get_diagnostics,
-    "GetInstalledCertificateIds": security_commands.get_installed_certificate_ids,
+    "GetInstalledCertificateIds": _get_installed_certificate_ids,
     "GetLocalListVersion": profile_commands.get_local_list_version,
     "GetLog": _get_log,
     "InstallCertificate": security_commands.install_certificate,

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
+from math import inf
 
 from ampswarm.charge_point.configuration import Configuration
 from ampswarm.charge_point.configuration_keys import Key
@@ -167,7 +168,7 @@ class AuthorizationCache:
         capacity: identifiers that it can hold.
     """
 
-    __slots__ = ("_capacity", "_entries")
+    __slots__ = ("_capacity", "_entries", "_invalid_from")
 
     # The one that was heard of longest ago comes first.
     _entries: dict[str, IdTagInfo]
@@ -175,6 +176,8 @@ class AuthorizationCache:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._entries = {}
+        # Nobody in the cache is invalid before this: a full one of thousands is not searched each time.
+        self._invalid_from = inf
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -188,11 +191,13 @@ class AuthorizationCache:
             return
         key = _key(id_tag)
         self._entries.pop(key, None)
-        if len(self._entries) >= self._capacity:
+        if len(self._entries) >= self._capacity and utc >= self._invalid_from:
             self._entries = {known: entry for known, entry in self._entries.items() if entry.is_valid(utc)}
+            self._invalid_from = min((_ends(entry) for entry in self._entries.values()), default=inf)
         if len(self._entries) >= self._capacity:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = info
+        self._invalid_from = min(self._invalid_from, _ends(info))
 
     def get(self, id_tag: str, utc: float) -> IdTagInfo | None:
         """Return what is known of an identifier, or `None`; one whose time is over is changed to Expired."""
@@ -208,6 +213,13 @@ class AuthorizationCache:
     def clear(self) -> None:
         """Forget everything (core 5.4)."""
         self._entries = {}
+
+
+def _ends(info: IdTagInfo) -> float:
+    """Return from when on an entry is not valid, in seconds since 1970."""
+    if info.status != AuthorizationStatus.ACCEPTED:
+        return -inf
+    return inf if info.expires is None else info.expires
 
 
 class Verdict(Enum):

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from ampswarm.charge_point.transaction import Transaction, evenly
 
 _FOREVER: Final = float("inf")
+_WORTH_IT: Final = 2
+"""MeterValues: of one alone, half is nothing."""
 
 
 class Message:
@@ -50,13 +52,15 @@ class Outbox:
             and never what starts or stops a transaction (core errata 3.14).
     """
 
-    __slots__ = ("_capacity", "_in_flight", "_messages", "_pace_until")
+    __slots__ = ("_capacity", "_in_flight", "_messages", "_pace_until", "_values")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._messages: list[Message] = []
         self._in_flight = False
         self._pace_until = 0.0
+        # MeterValues that were ever added since some were dropped: with none, there is nothing to drop.
+        self._values = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -64,7 +68,10 @@ class Outbox:
     def add(self, message: Message) -> list[Message]:
         """Put a message behind all others; return those that had to go to make room."""
         self._messages.append(message)
-        return [] if len(self._messages) <= self._capacity else self._thin_out()
+        self._values += message.action == "MeterValues"
+        if len(self._messages) <= self._capacity or self._values < _WORTH_IT:
+            return []
+        return self._thin_out()
 
     @property
     def ready_at(self) -> float:
@@ -123,4 +130,5 @@ class Outbox:
         dropped = [each for each in values if id(each) not in stay]
         gone = {id(each) for each in dropped}
         self._messages = [each for each in self._messages if id(each) not in gone]
+        self._values = len(stay)
         return dropped

@@ -257,7 +257,8 @@ class Parts(ABC):
 
     def verify_firmware_certificate(self, pem: str, now: float) -> str:
         """Return Accepted, InvalidCertificate or RevokedCertificate (whitepaper L01.FR.23)."""
-        return self.security.verify_firmware_certificate(pem, self.utc(now)).value
+        security = self._security or security_commands.factory_security(self.configuration)
+        return security.verify_firmware_certificate(pem, self.utc(now)).value
 
     def security_event(self, event: str, now: float, tech_info: str = "") -> None:
         """Tell the central system of a security event that it must know, whenever it can (whitepaper A04, L01).

@@ -32,6 +32,10 @@ _NOTED: Final = 10.0
 """Seconds from which on setting the clock is a security event: below, it only keeps the clock right."""
 
 
+_HARD_RESET_PATIENCE: Final = 1.0
+"""Seconds for the answer to an outstanding Call to come before a hard reset, which waits for nothing else."""
+
+
 class ChargePoint(Parts):
     """One charge point.
 
@@ -46,6 +50,7 @@ class ChargePoint(Parts):
     """
 
     __slots__ = (
+        "_close_by",
         "_drain_until",
         "_events",
         "_failures_in_a_row",
@@ -100,6 +105,7 @@ class ChargePoint(Parts):
         self._was_accepted = False
         self._is_down = True
         self._drain_until = 0.0
+        self._close_by = _FOREVER
         # Made when first needed: most charge points never need them.
         self._watch: PingWatch | None = None
         self._pinger: Pinger | None = None
@@ -120,9 +126,10 @@ class ChargePoint(Parts):
 
     @property
     def may_charge(self) -> bool:
-        """Whether it runs, and was ever accepted (core 4.2.1 advises against charging before)."""
+        """Whether it runs, and was ever accepted, and not Rejected since (core 4.2.1)."""
         # Nothing starts any more that a Reset would have to stop (core errata 3.36).
-        return self._was_accepted and self.is_running and self.close_reason is not CloseReason.RESET
+        is_allowed = self._was_accepted and self.registration is not Registration.REJECTED
+        return is_allowed and self.is_running and self.close_reason is not CloseReason.RESET
 
     @property
     def heartbeat_interval(self) -> int:
@@ -160,7 +167,7 @@ class ChargePoint(Parts):
         if self.close_reason is not None:
             # Nothing but the outstanding Call and the last transactions are waited for: see `poll`.
             if deadline is not None:
-                return deadline
+                return min(deadline, self._close_by)
             return self._calls.ready_at if self._is_draining() else 0.0
         if deadline is None:
             deadline = self._calls.next_at()
@@ -288,7 +295,7 @@ class ChargePoint(Parts):
         self._calls.expire(now)
         if self.close_reason is not None:
             # Not before the outstanding Call has its answer: it would look like the network's fault.
-            if self._calls.session.is_idle:
+            if self._calls.session.is_idle or now >= self._close_by:
                 if not self._is_draining():
                     self._move(Trigger.CLOSE)
                 elif self._calls.ready_at <= now:
@@ -392,6 +399,7 @@ class ChargePoint(Parts):
             self.connectors.stop_all(reason, now)
         if reason is Reason.HARD_RESET:
             self._drain_until = now
+            self._close_by = now + _HARD_RESET_PATIENCE
         elif self.close_reason is not CloseReason.RESET:
             self._drain_until = now + self._calls.session.timeout
         if self.close_reason is not CloseReason.RESET:
@@ -474,6 +482,7 @@ class ChargePoint(Parts):
     def _reboot(self, now: float) -> None:
         """Be gone for the time that a reboot takes."""
         self.close_reason = None
+        self._close_by = _FOREVER
         if self.connectors is not None:
             self.connectors.timer = _FOREVER
         if self._maintenance is not None:
@@ -503,6 +512,7 @@ class ChargePoint(Parts):
     def _forget_connection(self, now: float) -> None:
         self._calls.connection_lost(now)
         self.close_reason = None
+        self._close_by = _FOREVER
         self._pinger = None
         self._replies = None
 

@@ -6,6 +6,7 @@ reason. No other exception leaves `decode`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
@@ -115,6 +116,17 @@ class MalformedFrame(Exception):  # noqa: N818  it is the name of a thing that a
             else ErrorCode.FORMATION_VIOLATION
         )
         return CallError(self.unique_id, code.value, self.reason.value, {})
+
+
+_PASSWORD_KEY: Final = re.compile(rb'"authorizationkey"', re.IGNORECASE)
+_VALUE: Final = re.compile(rb'("value"\s*:\s*)"(?:[^"\\]|\\.)*"')
+
+
+def for_log(text: bytes) -> str:
+    """Return a message for a log: without the password that ChangeConfiguration.req may bring (whitepaper A01.FR.12)."""
+    if _PASSWORD_KEY.search(text):
+        text = _VALUE.sub(rb'\1"***"', text)
+    return text.decode("utf-8", "replace")
 
 
 def pack(payload: Payload) -> bytes:
