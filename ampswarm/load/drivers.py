@@ -29,6 +29,10 @@ _LEAVES_FULL_AFTER: Final = (60.0, 1800.0)
 
 
 _SOON: Final = 0.01
+_ANSWER_EVERY: Final = 0.5
+"""Seconds between two looks at whether the id tag was accepted."""
+_REMOTE_EVERY: Final = 5.0
+"""Seconds between two looks at whether somebody has started the session remotely."""
 
 
 class _Stage(Enum):
@@ -52,12 +56,15 @@ class Driver:
         "_until",
         "behaviour",
         "connector_id",
+        "day_offset",
         "due",
     )
 
-    def __init__(self, connector_id: int, behaviour: ChargingBehaviour) -> None:
+    def __init__(self, connector_id: int, behaviour: ChargingBehaviour, day_offset: float) -> None:
         self.connector_id = connector_id
         self.behaviour = behaviour
+        self.day_offset = day_offset
+        """What to add to the clock for the time that the behaviour's day is made of."""
         self.due = _FOREVER
         """When there is something to do, in seconds of the monotonic clock."""
         self._stage = _Stage.AWAY
@@ -70,7 +77,7 @@ class Driver:
     def expect(self, station: ChargePoint, now: float) -> None:
         """Let the next driver come when it is time."""
         self._stage = _Stage.AWAY
-        self.due = now + self.behaviour.next_arrival(station.utc(now), station.random)
+        self.due = now + self.behaviour.next_arrival(now + self.day_offset, station.random)
 
     def act(self, station: ChargePoint, now: float) -> None:
         """Do what is due at `now`."""
@@ -118,7 +125,7 @@ class Driver:
             self._stage = _Stage.LEAVING
             self.due = now
         else:
-            self.due = min(self._until, now + 1.0)
+            self.due = min(self._until, now + (_ANSWER_EVERY if self._has_presented else _REMOTE_EVERY))
 
     def _charge(self, station: ChargePoint, charging: Charging, connector: Connector, now: float) -> None:
         transaction = connector.transaction
@@ -173,6 +180,19 @@ class Driver:
         return random.uniform(*bounds) / self.behaviour.acceleration
 
 
+def day_offset(began: float, utc: float, start_hour: float, acceleration: float) -> float:
+    """Return what to add to the monotonic clock so that the drivers' day begins at an hour when the test does.
+
+    Args:
+        began: when the test began, on the monotonic clock.
+        utc: what time that was, in seconds since 1970.
+        start_hour: at which hour the day begins; negative for the hour that it was.
+        acceleration: how many times as fast the day passes.
+    """
+    begins = utc % 86_400 if start_hour < 0 else start_hour * 3600.0
+    return begins / acceleration - began
+
+
 class Drivers:
     """The drivers at all connectors of a charge point.
 
@@ -180,13 +200,14 @@ class Drivers:
         station: the charge point.
         behaviour: how they come, and what they want.
         now: the time.
+        day_offset: see `day_offset`.
     """
 
     __slots__ = ("_drivers", "_station")
 
-    def __init__(self, station: ChargePoint, behaviour: ChargingBehaviour, now: float) -> None:
+    def __init__(self, station: ChargePoint, behaviour: ChargingBehaviour, now: float, day_offset: float) -> None:
         self._station = station
-        self._drivers = [Driver(each, behaviour) for each in range(1, station.template.connectors + 1)]
+        self._drivers = [Driver(each, behaviour, day_offset) for each in range(1, station.template.connectors + 1)]
         for driver in self._drivers:
             driver.expect(station, now)
 

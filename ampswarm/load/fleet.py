@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +18,12 @@ import locust.argument_parser
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from ampswarm.charge_point.security import Security
+from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
-from ampswarm.load.credentials import TlsContexts, check_scheme, read_credential, read_roots
-from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, check_paths, read_fleet_file
+from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
+from ampswarm.load.drivers import day_offset
+from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
+from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.measurements import Measurements
@@ -43,9 +46,11 @@ if TYPE_CHECKING:
 
     from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
+    from ampswarm.load.charging_behaviour import ChargingBehaviour
 
 logger: Final = logging.getLogger("ampswarm")
 
+_NO_FLEET: Final = "fleet file: it cannot be used"
 _GOLDEN_RATIO: Final = 0.6180339887498949
 
 
@@ -66,6 +71,12 @@ class Fleet:
         self._populations: FleetFile | None = None
         # The roots that a population trusts, one tuple for all its charge points.
         self._roots: dict[str, tuple[Root, ...]] = {}
+        # Why there are none, and what the log has said of those that must not connect.
+        self._has_no_populations = False
+        self._complaints: set[str] = set()
+        self._accelerated: dict[tuple[int, float], tuple[ChargingBehaviour, ChargingBehaviour]] = {}
+        # When the test began: on the monotonic clock, and in seconds since 1970.
+        self._began = time.monotonic(), time.time()
         self.measurements = Measurements(environment.events.request)
         self.unique_ids = UniqueIds(secrets.token_hex(8))
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
@@ -96,7 +107,12 @@ class Fleet:
         """A test starts: take the options as they are now, the web UI may have changed them."""
         self.lifecycle.flush(time.monotonic(), final=True)
         self._settings = None
+        self._began = time.monotonic(), time.time()
+        self._accelerated.clear()
         self._populations = None
+        self._has_no_populations = False
+        self._complaints.clear()
+        self._roots.clear()
         self._connector = None
         self._endpoints.clear()
         if self._inquiry is not None:
@@ -127,14 +143,14 @@ class Fleet:
             settings = self.settings
             source = self.fleet_source()
             if source is None:
-                everybody = Population("all", 1.0, None, settings.identity_format, settings.template)
-                self._populations = FleetFile((everybody,))
+                self._populations = self._everybody()
             else:
-                fleet = source.parse(settings.template, settings.identity_format)
-                if self._inquiry is not None:
-                    _complain_about_paths(fleet, source)
-                self._populations = fleet
+                self._populations = source.parse(settings.template, settings.identity_format)
         return self._populations
+
+    def _everybody(self) -> FleetFile:
+        settings = self.settings
+        return FleetFile((Population("all", 1.0, None, settings.identity_format, settings.template),))
 
     def fleet_source(self) -> FleetSource | None:
         """Return the fleet file as it was read; `None` without one."""
@@ -147,26 +163,83 @@ class Fleet:
             )
         return self._source
 
+    def behaviour_of(self, behaviour: ChargingBehaviour) -> ChargingBehaviour:
+        """Return how drivers behave at the acceleration that the options ask for; one object for all charge points."""
+        acceleration = self.settings.acceleration
+        if not acceleration or acceleration == behaviour.acceleration:
+            return behaviour
+        key = id(behaviour), acceleration
+        if key not in self._accelerated:
+            # With the original, whose id nothing else may have while this one is kept.
+            self._accelerated[key] = behaviour, replace(behaviour, acceleration=acceleration)
+        return self._accelerated[key][1]
+
+    def day_offset(self, behaviour: ChargingBehaviour) -> float:
+        """Return what to add to the monotonic clock for the time of the drivers' day; the same for all."""
+        began, utc = self._began
+        return day_offset(began, utc, self.settings.start_hour, behaviour.acceleration)
+
+    def equip(self, number: int) -> tuple[Population, Security | None, str]:
+        """Return the population of charge point `number`, what it leaves the factory with, and a flaw.
+
+        With a flaw, it lives but must not connect: the words for that, the same for all; or empty. What can be
+        seen before the start was: this is for a worker whose own disk lacks a file, and for more charge points
+        than were spoken of then. The log says the first of each.
+        """
+        try:
+            population = self.populations.population_of(number)
+        except InvalidFleetFile as error:
+            # A master of another version took it.
+            self._populations = self._everybody()
+            self._has_no_populations = True
+            self._complain(_NO_FLEET, error)
+            population = self._populations.population_of(number)
+        if self._has_no_populations:
+            return population, None, _NO_FLEET
+        try:
+            return population, self.security_of(population, population.identity(number)), ""
+        except InvalidOption as error:
+            flaw = error.reason if isinstance(error, Unlisted) else UNUSABLE
+            self._complain(flaw, error)
+            return population, None, flaw
+
+    def _complain(self, flaw: str, error: Exception) -> None:
+        if flaw not in self._complaints:
+            self._complaints.add(flaw)
+            logger.error("charge points do not connect: %s; first: %s", flaw, error)
+
     def security_of(self, population: Population, identity: str) -> Security | None:
         """Return what a charge point leaves the factory with; `None` where its population has no credentials.
 
         Raises:
-            InvalidOption: its certificate, or the CA's, cannot be read.
+            InvalidOption: a certificate, key or CA file cannot be used, or its certificate is not valid now.
+            Unlisted: it has not got the password or certificate that it needs.
         """
         credentials = population.credentials
         if credentials is None:
             return None
+        missing = credentials.missing(identity)
+        if missing:
+            raise Unlisted(missing, credentials.lists.get(missing, ""), identity)
         password = credentials.password_of(identity)
         files = credentials.certificate_of(identity)
-        ca_file = str(credentials.ca_file or self.settings.tls_ca_file)
-        if ca_file and ca_file not in self._roots:
-            self._roots[ca_file] = read_roots(ca_file)
+        credential = None if files is None else read_credential(str(files[0]), str(files[1]))
+        if credentials.profile == MAX_PROFILE and credential is not None and not credential.is_valid(time.time()):
+            assert files is not None
+            raise InvalidOption(f"{files[0]}: is not valid now")
         return Security(
             credentials.profile,
             password=None if password is None else password.encode(),
-            credential=None if files is None else read_credential(str(files[0]), str(files[1])),
-            central_system_roots=self._roots.get(ca_file, ()),
+            credential=credential,
+            central_system_roots=self._roots_of(credentials.ca_file or self.settings.tls_ca_file),
+            manufacturer_roots=self._roots_of(credentials.manufacturer_ca_file or ""),
         )
+
+    def _roots_of(self, file: Path | str) -> tuple[Root, ...]:
+        path = str(file)
+        if path and path not in self._roots:
+            self._roots[path] = read_roots(path)
+        return self._roots.get(path, ())
 
     def connect(self, url: str | None, charge_point: ChargePoint, now: float) -> Connection:
         """Return an open connection of a charge point to a user class's `host`.
@@ -226,14 +299,6 @@ class Fleet:
         """Return how many charge points are online and get answers, and how many there are."""
         online = sum(each.is_online and each.is_heard for each in self.charge_points)
         return online, len(self.charge_points)
-
-
-def _complain_about_paths(fleet: FleetFile, source: FleetSource) -> None:
-    """Say which files a worker lacks: its charge points cannot connect, and that is counted."""
-    try:
-        check_paths(fleet, source.name)
-    except InvalidFleetFile as error:
-        logger.error("%s", error)
 
 
 def fleet_of(environment: Environment) -> Fleet:
@@ -316,18 +381,17 @@ def _apply_defaults(environment: Environment) -> None:
 
 def _check(environment: Environment, fleet: Fleet) -> None:
     """Find what is wrong with the options before the first connection."""
-    try:
-        size = fleet.populations.size
-        source = fleet.fleet_source()
-        if source is not None and not isinstance(environment.runner, MasterRunner):
-            check_paths(fleet.populations, source.name)
-    except (InvalidFleetFile, InvalidOption) as error:
-        _exit(f"{error}")
     options = environment.parsed_options
     assert options is not None
-    if options.num_users is None:
-        # The counts of a fleet file say how many there are, where nothing else does.
-        options.num_users = size if size is not None and options.concurrency_level == 1 else options.concurrency_level
+    try:
+        size = fleet.populations.size
+        if options.num_users is None:
+            # The counts of a fleet file say how many there are, where nothing else does.
+            counts = size if size is not None and options.concurrency_level == 1 else None
+            options.num_users = counts or options.concurrency_level
+        _check_credentials(environment, fleet)
+    except (InvalidFleetFile, InvalidOption) as error:
+        _exit(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}
     if environment.host is not None:
@@ -339,6 +403,32 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             _exit(f"{whose}: {error}")
         except InvalidOption as error:
             _exit(f"{error}")
+
+
+def _check_credentials(environment: Environment, fleet: Fleet) -> None:
+    """Find out whether the charge points have the credentials that a fleet file speaks of.
+
+    Raises:
+        InvalidFleetFile: one has not.
+    """
+    source = fleet.fleet_source()
+    options = environment.parsed_options
+    if source is None or options is None:
+        return
+    # How many charge points there will be is not said where other users come with them, or a shape decides.
+    is_known = environment.shape_class is None and all(
+        hasattr(each, "charge_point") for each in environment.user_classes
+    )
+    users = options.num_users if is_known else None
+    check_lists(fleet.populations, source.name, users)
+    if isinstance(environment.runner, MasterRunner) and not options.processes:
+        return  # its workers' disks are others
+    read = check_paths(fleet.populations, source.name, users, ca_file=options.tls_ca_file)
+    if read:
+        logger.warning(
+            "%s: %d certificates were read before the start, as many as %g s suffice for; "
+            "the others are read when their charge points start", source.name, read, READS_FOR,
+        )  # fmt: skip
 
 
 def _guard_form(web_ui: Any) -> None:  # noqa: ANN401

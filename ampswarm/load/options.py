@@ -103,6 +103,10 @@ OPTIONS: Final = (
             "Connectors of each charge point"),
     _Option("--acceleration", "AMPSWARM_ACCELERATION", 0.0, seconds(0.0, 100_000.0),
             "How many times as fast as in life drivers come, charge and go; 0 leaves it to the fleet file"),
+    _Option("--start-hour", "AMPSWARM_START_HOUR", -1.0, seconds(-1.0, 24.0),
+            "Hour of the drivers' day, in UTC, at which a test begins; -1 takes the present one"),
+    _Option("--end-sessions", "AMPSWARM_END_SESSIONS", default=False, parse=boolean, help=
+            "Stop running transactions when the test stops, and tell the central system: true or false"),
     _Option("--handshake-timeout", "AMPSWARM_HANDSHAKE_TIMEOUT", 120.0, seconds(0.1, 3600),
             "Seconds to wait for TCP, TLS and upgrade together"),
     _Option("--call-timeout", "AMPSWARM_CALL_TIMEOUT", 30.0, seconds(0.1, 3600),
@@ -191,6 +195,10 @@ class Settings:
     tls_verify: bool
     seed: int
     """0 for none."""
+    start_hour: float
+    """Of the drivers' day when a test begins; negative for the present one."""
+    end_sessions: bool
+    """Whether running transactions are stopped at the end of a test."""
     acceleration: float
     """Of drivers; 0 leaves it to the fleet file."""
     fleet: str
@@ -223,6 +231,8 @@ class Settings:
             tls_verify=options.tls_verify,
             seed=options.seed,
             acceleration=options.acceleration,
+            start_hour=options.start_hour,
+            end_sessions=options.end_sessions,
             fleet=options.fleet,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -21,18 +20,17 @@ from ampswarm.charge_point.events import (
 )
 from ampswarm.charge_point.link import Link
 from ampswarm.charge_point.station import ChargePoint
-from ampswarm.charge_point.transaction import Transaction
+from ampswarm.charge_point.transaction import Reason, Transaction
 from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.charging_behaviour import EVERYDAY
 from ampswarm.load.credentials import Cause
 from ampswarm.load.crooked_connection import CrookedConnection
 from ampswarm.load.drivers import Drivers
 from ampswarm.load.fleet import Fleet, fleet_of
-from ampswarm.load.fleet_file import InvalidFleetFile
 from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
 from ampswarm.load.misconduct import Misconduct
-from ampswarm.load.options import InvalidOption
 from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Control
+from ampswarm.ocppj.frames import for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +47,8 @@ logger: Final = logging.getLogger("ampswarm.message")
 _FAULT: Final = "a fault of the load generator"
 _FAULT_PAUSE: Final = 1.0
 """Seconds: one charge point that fails at once and again must not keep the others from living."""
+_LAST_WORDS_TIMEOUT: Final = 5.0
+"""Seconds for the last StopTransactions of a test."""
 _VEHICLE: Final = Vehicle()
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds to wait for the central system's Close frame when the charge point ends a connection."""
@@ -85,9 +85,11 @@ class ChargePointUser(User):
         self._measurements: Measurements | Misconduct = self._fleet.measurements
         self._misconduct: Misconduct | None = None
         self._number = 0
+        self._drivers: Drivers | None = None
         self.population: Population | None = None
         """What it has in common with others; `None` before it was switched on."""
         self._network_back_at = 0.0
+        self._flaw = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -110,7 +112,12 @@ class ChargePointUser(User):
 
     def sleep(self, seconds: float) -> None:
         """Let the charge point live for `seconds`; the scenario goes on after that."""
-        self._pump(time.monotonic() + seconds)
+        until = time.monotonic() + seconds
+        drivers = self._drivers
+        while drivers is not None and drivers.deadline < until:
+            self._pump(drivers.deadline)
+            drivers.act(time.monotonic())
+        self._pump(until)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Let the charge point live until `condition` is true; return whether it is.
@@ -176,23 +183,54 @@ class ChargePointUser(User):
     def _charging(self) -> Charging:
         return self.charge_point.charging(time.monotonic())
 
-    def serve_drivers(self, behaviour: ChargingBehaviour | None = None) -> None:
-        """Let EV drivers come to every connector, charge and leave, until Locust says stop.
+    def serve_drivers(self, behaviour: ChargingBehaviour | None = None, seconds: float = float("inf")) -> None:
+        """Let EV drivers come to every connector, charge and leave, for `seconds`, or until Locust says stop.
+
+        Once they come, they go on coming in whatever the scenario does next: `sleep`, `lose_network`.
 
         Args:
-            behaviour: how they come and what they want; `None` takes what the fleet file says of the
-                charge point's population, or else drivers as they come to a public charge point.
+            behaviour: how they come and what they want; `None` takes what the fleet file says of the charge
+                point's population. Where it says nothing, nobody comes; without a fleet file, drivers
+                come as they do to a public charge point.
+            seconds: after which the scenario goes on.
         """
-        station = self.charge_point
+        station, fleet = self.charge_point, self._fleet
         assert self.population is not None
-        wanted = behaviour or self.population.charging or EVERYDAY
-        acceleration = self._fleet.settings.acceleration
-        if acceleration:
-            wanted = replace(wanted, acceleration=acceleration)
-        drivers = Drivers(station, wanted, time.monotonic())
-        while True:
-            self._pump(drivers.deadline)
-            drivers.act(time.monotonic())
+        wanted = behaviour or self.population.charging or (None if fleet.settings.fleet else EVERYDAY)
+        if wanted is not None and self._drivers is None:
+            wanted = fleet.behaviour_of(wanted)
+            self._drivers = Drivers(station, wanted, time.monotonic(), fleet.day_offset(wanted))
+        self.sleep(seconds)
+
+    # -- what else may happen to it ------------------------------------------------------------
+
+    def pause_charging(self, connector: int = 1) -> None:
+        """Let the EV stop taking energy (SuspendedEV) until `resume_charging`."""
+        self._charging().pause_ev(connector, time.monotonic(), is_paused=True)
+
+    def resume_charging(self, connector: int = 1) -> None:
+        """Let the EV take energy again."""
+        self._charging().pause_ev(connector, time.monotonic(), is_paused=False)
+
+    def disconnect_ev(self, connector: int = 1) -> None:
+        """Pull the cable out of the EV, and leave it in the charge point (core 4.10)."""
+        self._charging().disconnect_ev(connector, time.monotonic())
+
+    def reconnect_ev(self, connector: int = 1) -> None:
+        """Put the cable back into the EV."""
+        self._charging().reconnect_ev(connector, time.monotonic())
+
+    def fault(self, error_code: str, connector: int = 1, info: str = "") -> None:
+        """Let it break: Faulted, with a ChargePointErrorCode (core 7.6), until `repair`; 0 is the charge point."""
+        self._charging().fault(connector, error_code, time.monotonic(), info=info)
+
+    def repair(self, connector: int = 1) -> None:
+        """Mend it: the connector is again what it was."""
+        self._charging().repair(connector, time.monotonic())
+
+    def emergency_stop(self) -> None:
+        """Press the red button: every transaction stops with EmergencyStop, all is Faulted until `repair`."""
+        self._charging().emergency_stop(time.monotonic())
 
     def power_cycle(self, seconds: float) -> None:
         """Cut its power for `seconds`: the connection breaks without a word, and a boot follows (J 5.4)."""
@@ -262,18 +300,15 @@ class ChargePointUser(User):
         fleet = self._fleet
         number = fleet.pool.acquire()
         try:
-            population = fleet.populations.population_of(number)
-            identity = population.identity(number)
-            security = fleet.security_of(population, identity)
-        except (InvalidFleetFile, InvalidOption) as error:
-            # Only on a worker's own disk can this be seen so late: which file it is, its log has said.
+            population, security, self._flaw = fleet.equip(number)
+        except BaseException:
+            # Locust stops it while the master is asked for the fleet.
             fleet.pool.release(number)
-            fleet.lifecycle.write("refused", time.monotonic(), why=f"{error}")
-            raise ConnectFailed("fleet file: a certificate, key or CA file cannot be used") from None
+            raise
         self._number = number
         now = time.monotonic()
         station = ChargePoint(
-            identity,
+            population.identity(number),
             population.make,
             unique_ids=fleet.unique_ids,
             random=fleet.random,
@@ -309,6 +344,8 @@ class ChargePointUser(User):
         if not self._number:
             return
         try:
+            if self._fleet.settings.end_sessions:
+                self._end_sessions()
             self._disconnect()
         finally:
             if self._misconduct is not None:
@@ -316,6 +353,15 @@ class ChargePointUser(User):
             self._fleet.charge_points.discard(self.charge_point)
             self._fleet.pool.release(self._number)
             self._number = 0
+
+    def _end_sessions(self) -> None:
+        """Stop what runs and tell the central system, as far as it answers in time."""
+        station = self.charge_point
+        now = time.monotonic()
+        if not station.has_transactions():
+            return
+        station.charging(now).stop_all(Reason.OTHER, now)
+        self._pump(now + _LAST_WORDS_TIMEOUT, lambda: not station.unsent or not station.is_online)
 
     # -- the pump -----------------------------------------------------------------------------
 
@@ -327,9 +373,6 @@ class ChargePointUser(User):
                 self._step(until)
             except ConnectionLost as lost:
                 self._lost(str(lost))
-            except ConnectFailed as error:
-                self._measurements.not_connected(0.0, error)
-                gevent.sleep(_FAULT_PAUSE)
             except Exception as fault:  # noqa: BLE001  it must not leave a dead charge point behind
                 self._lost(_FAULT)
                 # To Locust's table of exceptions, which counts them, and never as a flood of lines.
@@ -379,6 +422,11 @@ class ChargePointUser(User):
         fleet = self._fleet
         began = time.monotonic()
         if began < self._network_back_at:
+            station.refused(began)
+            return
+        if self._flaw:
+            # Without a line for each: the log has said it once for all of them.
+            self._measurements.not_connected(0.0, ConnectFailed(self._flaw))
             station.refused(began)
             return
         try:
@@ -452,7 +500,10 @@ class ChargePointUser(User):
         fleet = self._fleet
         for event in events:
             self._measurements.observe(event)
-            self.observed(event)
+            try:
+                self.observed(event)
+            except Exception as fault:  # noqa: BLE001  the scenario's, and no reason to lose a connection
+                self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
             if fleet.lifecycle.is_on:
                 self._log_event(event)
 
@@ -471,7 +522,7 @@ class ChargePointUser(User):
 
     def _log_message(self, direction: str, text: bytes) -> None:
         if self._fleet.settings.log_payload:
-            logger.info("%s %s %s", self.charge_point.identity, direction, text.decode("utf-8", "replace"))
+            logger.info("%s %s %s", self.charge_point.identity, direction, for_log(text))
 
 
 def _stay_connected(user: ChargePointUser) -> None:

@@ -123,7 +123,7 @@ _VALUE: Final = re.compile(rb'("value"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
 def for_log(text: bytes) -> str:
-    """Return a message for a log: without the password that ChangeConfiguration.req may bring (whitepaper A01.FR.12)."""
+    """Return a message for a log, but for the password that ChangeConfiguration.req may bring (A01.FR.12)."""
     if _PASSWORD_KEY.search(text):
         text = _VALUE.sub(rb'\1"***"', text)
     return text.decode("utf-8", "replace")

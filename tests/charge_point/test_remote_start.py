@@ -356,3 +356,26 @@ def test_unlocking_what_has_no_lock(template: Template) -> None:
     scene.start()
     assert unlock(scene) == "NotSupported"
     assert scene.connector().transaction is not None
+
+
+def test_remote_starts_that_come_together_get_connectors_of_their_own() -> None:
+    """Core 5.11: what is Accepted is attempted; a connector whose id tag is being asked about is taken."""
+    scene = Scene(Template(connectors=2, settings=(("AuthorizeRemoteTxRequests", "true"),)))
+    scene.boot()
+    for connector_id in (1, 2):
+        scene.plug_in(connector_id)
+    scene.serve()
+    asked = [scene.command("RemoteStartTransaction", {"idTag": id_tag}) for id_tag in ("A", "B", "C")]
+    assert asked == [{"status": "Accepted"}, {"status": "Accepted"}, {"status": "Rejected"}]
+    started = [each.payload for each in scene.serve(1) if each.action == "StartTransaction"]
+    assert {(1, "A"), (2, "B")} == {(each["connectorId"], each["idTag"]) for each in started}
+
+
+def test_unlocking_fails_where_the_lock_is_broken() -> None:
+    """Core 7.46: UnlockFailed is for a lock that stays closed."""
+    scene = Scene()
+    scene.boot()
+    scene.start()
+    scene.charging.fault(1, "ConnectorLockFailure", scene.now)
+    assert scene.command("UnlockConnector", {"connectorId": 1}) == {"status": "UnlockFailed"}
+    assert [each.payload["reason"] for each in scene.serve(1) if each.action == "StopTransaction"] == ["UnlockCommand"]

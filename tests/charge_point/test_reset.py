@@ -336,3 +336,32 @@ def test_power_may_go_while_a_reset_is_under_way() -> None:
     (stop,) = of_transactions(scene.serve(5))
     assert stop.payload["reason"] == "HardReset"
     assert {each.action for each in scene.serve(600)} == {"Heartbeat"}
+
+
+def test_a_hard_reset_does_not_wait_for_a_central_system_that_hangs() -> None:
+    """Core 5.14: the hardware restarts, whatever is outstanding."""
+    scene = Scene()
+    scene.boot(interval=10)
+    scene.wait_until_due()
+    scene.expect("Heartbeat")
+    scene.receive([2, "cs-1", "Reset", {"type": "Hard"}])
+    scene.sends()
+    assert scene.is_open()
+    assert scene.wait_until_due() <= 1.0
+    scene.expect_silence()
+    assert scene.charge_point.link is Link.CLOSING
+
+
+def test_one_that_is_rejected_after_a_reboot_does_not_charge() -> None:
+    """Core 4.2.1: accepted once is not accepted for ever."""
+    scene = Scene(Template(settings=(("AllowOfflineTxForUnknownId", "true"),)))
+    scene.boot()
+    scene.charge_point.power_off(scene.now)
+    scene.charge_point.power_on(scene.now)
+    scene.connect()
+    scene.expect("BootNotification")
+    scene.answer(scene.registration("Rejected", 600))
+    scene.plug_in()
+    scene.present()
+    assert scene.charging.connector(1).transaction is None
+    assert scene.charge_point.unsent == 0

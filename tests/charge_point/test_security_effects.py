@@ -489,3 +489,13 @@ def test_a_charge_point_without_the_extension_tells_no_events() -> None:
     told = scene.serve(600)
     assert "SecurityEventNotification" not in [each.action for each in told]
     assert told[0].action == "BootNotification"
+
+
+def test_a_question_about_certificates_makes_nobody_secure() -> None:
+    """Whitepaper A04: events come from charge points that were given credentials, not from all that were asked."""
+    scene = Scene()
+    scene.boot()
+    asked = {"certificateType": "CentralSystemRootCertificate"}
+    assert scene.command("GetInstalledCertificateIds", asked) == {"status": "NotFound"}
+    assert scene.command("Reset", {"type": "Soft"}) == {"status": "Accepted"}
+    assert "SecurityEventNotification" not in [each.action for each in scene.serve(60)]

@@ -210,3 +210,58 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def wait_for_ledger(central_system: CentralSystem, condition: Callable[[dict[str, Any]], bool]) -> None:
     wait_for(lambda: condition(ledger(central_system)))
+
+
+OUTAGE = """
+class Station(Noting):
+    @task
+    def day(self):
+        self.serve_drivers(seconds=6)
+        self.lose_network(4)
+        self.sleep(1000)
+
+    def observed(self, event):
+        super().observed(event)
+        if isinstance(event, TransactionEnded):
+            raise KeyError("a mistake in the scenario")
+"""
+
+SOME_DRIVE = """
+[[populations]]
+name = "busy"
+weight = 50
+
+[populations.charging]
+arrivals_per_day = 40
+minutes = 20
+
+[[populations]]
+name = "forgotten"
+weight = 50
+identity_format = "IDLE{:04d}"
+"""
+
+
+def test_drivers_come_through_an_outage_and_the_last_sessions_are_ended(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """Drivers who go on in `lose_network`, populations without any, mistakes of a scenario, and `--end-sessions`."""
+    more = prepare(tmp_path, OUTAGE)
+    (tmp_path / "fleet.toml").write_text(SOME_DRIVE)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "16s", "-u", "40", "--spawn-rate", "40", "--host", central_system.url,
+        "--fleet", str(tmp_path / "fleet.toml"), "--acceleration", "1000", "--start-hour", "12", "--end-sessions",
+        "--reconnect-max", "1.5", "--require-online", **more,
+    )  # fmt: skip
+    assert "40 of 40 charge points were online when the test ended" in run.output
+    sessions = charged(tmp_path)
+    assert len(sessions) > 60
+    assert not [cp for cp, _, _, _ in sessions if cp.startswith("IDLE")]
+    # The mistake is reported, and costs nobody a connection: one at the start, one after the outage.
+    assert "a mistake in the scenario" in Path(f"{run.csv_prefix}_exceptions.csv").read_text()
+    assert run.rows["WS/connect"].requests == 80
+    counted = ledger(central_system)
+    assert counted["started"] == counted["stopped"] == len(sessions)
+    assert counted["running"] == 0
+    assert counted["energy_wh"] == sum(wh for _, _, _, wh in sessions)
+    assert "Other" in {reason for _, _, reason, _ in sessions}

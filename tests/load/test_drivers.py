@@ -12,8 +12,8 @@ from ampswarm.charge_point.template import Template
 from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.charging_behaviour import EVERYDAY, ChargingBehaviour, IdTags, VehicleModel
 from ampswarm.load.distribution import Fixed
-from ampswarm.load.drivers import Drivers
-from tests.fakes.scene import Scene
+from ampswarm.load.drivers import Drivers, day_offset
+from tests.fakes.scene import UTC_AT_ZERO, Scene
 
 DAY = 86_400.0
 BUSY = ChargingBehaviour(
@@ -34,7 +34,8 @@ class Street(Scene):
         self.status = status
         self.requests: list[tuple[float, str, dict[str, Any]]] = []
         self.boot()
-        self.drivers = Drivers(self.charge_point, behaviour, self.now)
+        offset = day_offset(self.now, UTC_AT_ZERO, 0.0, behaviour.acceleration)
+        self.drivers = Drivers(self.charge_point, behaviour, self.now, offset)
 
     def live(self, seconds: float) -> None:
         """Let the time pass, and do what is due in it."""
@@ -172,3 +173,16 @@ def test_drivers_who_cannot_unplug_do_not_block_the_connector_for_ever() -> None
     street = Street(BUSY, Template(settings=settings))
     street.live(2 * DAY)
     assert len(street.ended) > 20
+
+
+@pytest.mark.parametrize(("acceleration", "start_hour", "hour"), [(1.0, -1.0, 8), (60.0, -1.0, 8), (60.0, 17.5, 17)])
+def test_the_day_begins_at_an_hour_that_can_be_chosen(acceleration: float, start_hour: float, hour: int) -> None:
+    """A pipeline's ten minutes must not be night in one run and the rush hour in the next."""
+    began, utc = 1234.5, UTC_AT_ZERO + 8 * 3600 + 600
+    offset = day_offset(began, utc, start_hour, acceleration)
+    behaviour = replace(
+        BUSY, acceleration=acceleration, day_profile=tuple(1.0 if each == hour else 0.0 for each in range(24))
+    )
+    assert behaviour.arrival_rate(began + offset) > 0
+    later = began + 3600 / acceleration
+    assert behaviour.arrival_rate(later + offset) == 0

@@ -19,6 +19,10 @@ from ampswarm.ocppj.frames import (
     MalformedFrame,
     decode,
     encode,
+    encode_call,
+    for_log,
+    pack,
+    with_member,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -174,3 +178,33 @@ def test_what_json_cannot_say_is_a_value_error(value: object) -> None:
 def test_both_spellings_of_the_misspelt_codes_are_read(spelling: str, code: ErrorCode | None) -> None:
     """J errata 5.1 and 5.2: implementations send either."""
     assert code == ErrorCode.parse(spelling)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"00112233445566778899aabbccddeeff"}]',
+        b'[2, "1", "ChangeConfiguration", {"value": "00112233445566778899aabbccddeeff", "key": "authorizationKEY"}]',
+        b'[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"\\"00112233445566778899aabbccddeeff"}]',
+    ],
+)
+def test_a_log_shows_no_password(text: bytes) -> None:
+    """Whitepaper A01.FR.12: whoever reads the log must not be able to log in."""
+    assert "00112233" not in for_log(text)
+    assert "***" in for_log(text)
+
+
+def test_a_log_shows_everything_else() -> None:
+    """Other values, and text that is no UTF-8."""
+    text = b'[2,"1","ChangeConfiguration",{"key":"HeartbeatInterval","value":"300"}]'
+    assert text.decode() == for_log(text)
+    assert for_log(b"\xff[") == "\ufffd["
+
+
+@given(payload=st.dictionaries(st.text(max_size=5), st.integers(-100, 100), min_size=1), number=st.integers(-1, 2**31))
+def test_what_is_packed_is_sent_as_it_was(payload: dict[str, int], number: int) -> None:
+    """A transaction message that waited for hours says what it said when it was made, and its id besides."""
+    packed = with_member(pack(payload), "transactionId", number)
+    frame = decode(encode_call("1", "MeterValues", packed))
+    assert isinstance(frame, Call)
+    assert frame.payload == {"transactionId": number, **payload}
