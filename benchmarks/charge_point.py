@@ -129,6 +129,17 @@ def main() -> None:
         bench.converse()
         return bench.charge_point
 
+    def cut_off() -> object:
+        bench = Bench(rich, ids)
+        connectors = bench.charge_point.charging(0.0)
+        connectors.plug_in(1, Vehicle(battery=1e9), 0.0)
+        connectors.present(1, "TAG1", 0.0)
+        bench.converse()
+        bench.charge_point.lost(0.0)
+        bench.charge_point.advance(100 * 60.0)
+        assert bench.charge_point.unsent == 100
+        return bench.charge_point
+
     for name, work in (
         ("Heartbeat", heartbeats),
         ("MeterValues, 2 measurands", samples(plain)),
@@ -139,6 +150,8 @@ def main() -> None:
         print(f"{name:44}{cost:9.1f} us each, of {count}")
     print(f"{'idle charge point':44}{kibibytes(lambda: Bench(plain, ids).charge_point):9.2f} KiB of objects")
     print(f"{'charging charge point':44}{kibibytes(charging):9.2f} KiB of objects")
+    queued = (kibibytes(cut_off, 100) - kibibytes(charging, 100)) / 100
+    print(f"{'MeterValues of 9 measurands in the outbox':44}{queued:9.2f} KiB each")
 
 
 if __name__ == "__main__":
