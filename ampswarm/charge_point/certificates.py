@@ -173,13 +173,15 @@ def read_credential(certificate_pem: str, key_pem: str) -> Credential:
     """
     chain = _read_chain(certificate_pem)
     try:
-        key = serialization.load_pem_private_key(key_pem.encode(), None)
+        # Without the check that an RSA key is sound, 80 ms for each charge point: OpenSSL finds one that is not.
+        key = serialization.load_pem_private_key(key_pem.encode(), None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise InvalidCertificate("the private key is encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
         raise InvalidCertificate("no private key in PEM") from None
     der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    if _public_bytes(chain[0]) != _public_bytes_of_key(der):
+    own = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if _public_bytes(chain[0]) != own:
         raise InvalidCertificate("the certificate and the private key do not belong together")
     for certificate, issuer in pairwise(chain):
         if not _is_signed_by(certificate, issuer):

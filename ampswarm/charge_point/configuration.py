@@ -257,11 +257,14 @@ class Configuration:
         """Change a value on the charge point's own behalf: at once, read-only or not, and without checks."""
         self._store(key.value, value)
 
-    def reboot(self) -> None:
-        """Make effective what ChangeConfiguration.conf said would need a reboot (core 7.22)."""
+    def reboot(self) -> list[str]:
+        """Make effective what ChangeConfiguration.conf said would need a reboot (core 7.22); return which keys."""
         pending, self._after_reboot = self._after_reboot, None
-        for name, value in (pending or {}).items():
+        if pending is None:
+            return []
+        for name, value in pending.items():
             self._store(name, value)
+        return list(pending)
 
     def get(self, names: Sequence[str] | None = None) -> Payload:
         """Return the GetConfiguration.conf (core 5.8); it is for sending, parts of it are shared.

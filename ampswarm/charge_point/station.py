@@ -491,12 +491,14 @@ class ChargePoint(Parts):
 
     def _start_up(self, now: float) -> None:
         self._is_down = False
-        self.configuration.reboot()
+        changed = self.configuration.reboot()
         self._heartbeat_interval = self.configuration.integer(Key.HEARTBEAT_INTERVAL)
         if self.connectors is not None:
             self.connectors.restarted(now)
         elif self.configuration.integer(Key.CLOCK_ALIGNED_DATA_INTERVAL):
             self.charging(now)
+        for name in changed:
+            self.configuration_changed(name, now)
         if self._maintenance is not None:
             self._maintenance.power_back(now)
         if self._security is not None:

@@ -44,6 +44,8 @@ class Template:
     """Configuration keys that differ from the usual (core chapter 9)."""
     vendor_keys: tuple[tuple[str, str], ...] = ()
     """Configuration keys of the vendor's own."""
+    reboot_required: frozenset[str] = frozenset()
+    """Names of the configuration keys whose change takes effect with the next reboot (core 7.22)."""
     security_profile: int = 0
     """0 for none, 1 to 3 as in whitepaper 2.1."""
     boot_retry_interval: float = 60.0
@@ -88,7 +90,9 @@ class Template:
         settings = {"MessageTimeout": f"{max(1, round(self.call_timeout))}", **dict(self.settings)}
         if self.security_profile:
             settings["SecurityProfile"] = f"{self.security_profile}"
-        object.__setattr__(self, "defaults", Defaults(make, settings, vendor_keys=dict(self.vendor_keys)))
+        vendor_keys = dict(self.vendor_keys)
+        defaults = Defaults(make, settings, vendor_keys=vendor_keys, reboot_required=self.reboot_required)
+        object.__setattr__(self, "defaults", defaults)
         if any(name.casefold() == Key.MESSAGE_TIMEOUT.casefold() for name, _ in self.settings):
             object.__setattr__(self, "call_timeout", float(self.defaults.values[Key.MESSAGE_TIMEOUT]))
         object.__setattr__(self, "supply", Supply(self.power, voltage, phases))

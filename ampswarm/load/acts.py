@@ -26,12 +26,15 @@ TCP_GIVES_UP: Final = 924.0
 FLOOD_SIZE: Final = 100
 """Calls of one flood."""
 _NO_EFFECT_AFTER: Final = 600.0
-"""Seconds to wait for a PING not to answer, or for a Call to answer late; and for the want of PONGs to be noticed."""
+"""Seconds to wait for a PING not to answer, or for a Call to answer badly; and for the want of PONGs to be noticed."""
 _SLOW: Final = (120.0, 300.0)
 _LATE: Final = (30.0, 90.0)
+"""Seconds after which a central system has given up waiting for an answer."""
 _DUPLICATE: Final = (5.0, 60.0)
 _SETTLE: Final = 1.0
 """Seconds after a PONG for which the connection must stand: not every central system closes it at once."""
+_ANSWERS: Final = (b"[3,", b"[4,")
+"""How a CallResult and a CallError begin."""
 _NEVER: Final = float("inf")
 
 
@@ -247,11 +250,47 @@ class _LateAnswers(Act):
 
     def _hold(self, text: bytes) -> bool:
         # A charge point that is about to reboot would take the answer with it.
-        if not text.startswith((b"[3,", b"[4,")) or self._misconduct.is_ending:
+        if not text.startswith(_ANSWERS) or self._misconduct.is_ending:
             return False
         self._held.append((time.monotonic() + self._lasts(_LATE), text))
         self._held.sort()
         self.deadline = self._held[0][0]
+        return True
+
+
+class _WrongId(Act):
+    """The next answer to the central system has another message id; whoever waits for it waits in vain."""
+
+    __slots__ = ("_was_wrong",)
+
+    misdeed = Misdeed.WRONG_ID
+
+    def begin(self, now: float) -> None:
+        self._was_wrong = False
+        self._misconduct.connection.hold = self._hold
+        self.deadline = now + _NO_EFFECT_AFTER
+
+    @property
+    def has_effect(self) -> bool:
+        return self._was_wrong
+
+    def over(self, now: float) -> None:
+        self._misconduct.connection.hold = None
+        if self._was_wrong:
+            self._prove(now)
+        else:
+            self._misconduct.forget()
+
+    def _hold(self, text: bytes) -> bool:
+        # A charge point that is about to reboot would not be there any more when the Call times out.
+        if not text.startswith(_ANSWERS) or self._misconduct.is_ending:
+            return False
+        misconduct = self._misconduct
+        misconduct.connection.hold = None
+        self._was_wrong = True
+        self._since = time.monotonic()
+        self.deadline = self._since + self._lasts(_LATE)
+        misconduct.send(bad_frames.wrong_id(text, misconduct.unique_ids.next()))
         return True
 
 
@@ -385,15 +424,15 @@ class _SchemaBreaking(_OneFrame):
         return bad_frames.schema_breaking(unique_id, self._misconduct.random)
 
 
-class _WrongId(_OneFrame):
+class _StrayAnswer(_OneFrame):
     """A CallResult to a Call that was never made."""
 
     __slots__ = ()
 
-    misdeed = Misdeed.WRONG_ID
+    misdeed = Misdeed.STRAY_ANSWER
 
     def _make(self, unique_id: str) -> bad_frames.BadFrame:
-        return bad_frames.wrong_id(unique_id)
+        return bad_frames.stray_answer(unique_id)
 
 
 class _Flood(_Frames):
@@ -419,8 +458,8 @@ class _Flood(_Frames):
 ACTS: Final[dict[Misdeed, type[Act]]] = {
     act.misdeed: act
     for act in (
-        *(_HalfOpen, _NoPong, _SlowReader, _LateAnswers, _DuplicateIdentity),
-        *(_Malformed, _SchemaBreaking, _WrongId, _Flood),
+        *(_HalfOpen, _NoPong, _SlowReader, _LateAnswers, _WrongId, _DuplicateIdentity),
+        *(_Malformed, _SchemaBreaking, _StrayAnswer, _Flood),
     )
 }
 """What does each misdeed."""

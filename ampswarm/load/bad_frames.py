@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
-from ampswarm.ocppj.frames import Call, CallResult, Payload, encode
+from ampswarm.ocppj.frames import Call, CallResult, Payload, decode, encode
 from ampswarm.ocppj.session import UniqueIds
 
 _MALFORMED: Final = (
@@ -49,7 +49,12 @@ def schema_breaking(unique_id: str, random: Random) -> BadFrame:
     return BadFrame(encode(Call(unique_id, action, payload)), is_answerable=True)
 
 
-def wrong_id(unique_id: str) -> BadFrame:
+def wrong_id(answer: bytes, unique_id: str) -> bytes:
+    """Return an answer under another message id than that of its Call (against J 4.2.2, 4.2.3)."""
+    return encode(decode(answer)._replace(unique_id=unique_id))
+
+
+def stray_answer(unique_id: str) -> BadFrame:
     """Return a CallResult to a Call that was never made (J 4.2.2)."""
     return BadFrame(encode(CallResult(unique_id, {"status": "Accepted"})), is_answerable=False)
 

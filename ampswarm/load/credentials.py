@@ -24,10 +24,28 @@ from ampswarm.ocppj.identity import Endpoint
 if TYPE_CHECKING:
     from ampswarm.charge_point.certificates import Credential, Root
 
+UNUSABLE: Final = "fleet file: a certificate, key or CA file cannot be used"
+"""What all charge points say that cannot connect for want of a file."""
+
 _MAX_CONTEXTS: Final = 32
 """One for each set of roots and kind of key that is in use; while roots are changed, a few more."""
 
 _Key = tuple[tuple[bytes, ...], str]
+
+
+class Unlisted(InvalidOption):
+    """A charge point that needs a password or a certificate, and is not in the list of them.
+
+    Args:
+        key: of the list: `passwords` or `certificates`.
+        file: its name.
+        identity: the charge point's.
+    """
+
+    def __init__(self, key: str, file: str, identity: str) -> None:
+        super().__init__(f"{file or key}: has no row for {identity!r}")
+        self.reason = f"fleet file: {key} has no row for the charge point"
+        """The same for all."""
 
 
 class Cause(Enum):

@@ -37,7 +37,7 @@ class CrookedConnection:
         self.is_deaf = False
         """Whether nothing is read."""
         self.hold: Callable[[bytes], bool] | None = None
-        """Takes each message that is to be sent, and returns whether it keeps it for later."""
+        """Takes each message that is to be sent, and returns whether it deals with it itself."""
 
     # -- what the pump calls: as for `Connection` ---------------------------------------------
 

@@ -15,6 +15,7 @@ from ampswarm.charge_point.template import Template
 from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.charging_behaviour import HOURS, ChargingBehaviour, IdTags, VehicleModel
 from ampswarm.load.distribution import Uniform
+from ampswarm.load.equipment import check_lists, check_paths
 from ampswarm.load.fleet_csv import Read, rows, why
 from ampswarm.load.fleet_security import credentials_of
 from ampswarm.load.fleet_table import FORMAT_ERRORS, InvalidFleetFile, Table, text_flaw
@@ -31,7 +32,6 @@ __all__ = [
     "FleetSource",
     "InvalidFleetFile",
     "Population",
-    "check_paths",
     "load_fleet_file",
     "parse_fleet",
     "read_fleet_file",
@@ -42,7 +42,7 @@ POPULATION_KEYS: Final = (
     "vendor", "model", "firmware_version", "serial_number", "iccid", "imsi", "meter_type", "meter_serial_number",
     "connectors", "current", "power_kw", "phases", "voltage", "cable",
     "reboot_seconds", "download_seconds", "install_seconds", "upload_seconds", "outbox_messages", "cached_id_tags",
-    "configuration", "vendor_keys", "security", "charging", "misbehaviour",
+    "configuration", "vendor_keys", "reboot_required", "security", "charging", "misbehaviour",
 )  # fmt: skip
 CHARGING_KEYS: Final = (
     "arrivals_per_day", "energy_kwh", "minutes", "id_tags", "remote_starts", "vehicles", "day_profile", "acceleration",
@@ -58,6 +58,9 @@ _SAID_ELSEWHERE: Final = {
     "numberofconnectors": "connectors",
 }
 """Keys of the configuration that follow from other keys of a fleet file."""
+
+_AT_ONCE: Final = {"authorizationkey": "whitepaper A01", "securityprofile": "whitepaper A05"}
+"""Keys that a charge point connects again for, and that no reboot has to make effective."""
 
 _FORMATS: Final = {
     # The length of each in BootNotification.req (core 6.3).
@@ -79,8 +82,8 @@ _DAY: Final = 24 * 60 * 60.0
 
 _SAMPLES: Final = (1, 1_000_000)
 """The first charge point, and the last of a large fleet, for whom formats are tried out."""
-_LOOKED_AT: Final = range(1, 100_000)
-"""Charge points among which the first of a population is looked for."""
+_LONGEST_KEY: Final = 50
+"""Characters (core 7.29)."""
 _ID_TAG: Final = 20
 """Characters (core 7.28)."""
 _MOST_ID_TAGS: Final = 10_000_000
@@ -132,6 +135,7 @@ def load_fleet_file(path: Path, *, base: Template | None = None, identity_format
     """
     source = read_fleet_file(path, base=base, identity_format=identity_format)
     fleet = source.parse(base, identity_format)
+    check_lists(fleet, source.name)
     check_paths(fleet, source.name)
     return fleet
 
@@ -189,35 +193,6 @@ def parse_fleet(
         # Also what int() and date() have to say about a value.
         raise InvalidFleetFile(f"{name}: {error}") from None
     return _Parser(name, folder, read, base or Template(), identity_format).fleet(values)
-
-
-def check_paths(fleet: FleetFile, name: str) -> None:
-    """Find out whether the files of certificates, keys and CAs are there, on the host that will use them.
-
-    Where paths are made of identities, those of each population's first charge point are looked for.
-
-    Args:
-        fleet: the fleet.
-        name: of the fleet file, for messages.
-
-    Raises:
-        InvalidFleetFile: one is not.
-    """
-    for place, population in enumerate(fleet.populations, 1):
-        credentials = population.credentials
-        if credentials is None:
-            continue
-        wanted: list[tuple[str, Path]] = []
-        if credentials.ca_file is not None:
-            wanted.append(("ca_file", credentials.ca_file))
-        if credentials.certificate:
-            first = next((each for each in _LOOKED_AT if fleet.population_of(each) is population), None)
-            files = credentials.certificate_of(population.identity(first)) if first else None
-            wanted += zip(("certificate", "private_key"), files or (), strict=False)
-        wanted += [("certificates", path) for files in credentials.certificates.values() for path in files]
-        for key, path in wanted:
-            if not path.is_file():
-                raise InvalidFleetFile(f"{name}: populations[{place}].security.{key}: {path}: no such file")
 
 
 class _Parser:
@@ -289,7 +264,7 @@ class _Parser:
                 raise configuration.unknown(key, _STANDARD_KEYS.values(), what)
         more = _settings(vendor_keys) if vendor_keys else {}
         try:
-            return replace(
+            make = replace(
                 base,
                 **fields,
                 settings=tuple({**dict(base.settings), **settings}.items()),
@@ -301,6 +276,7 @@ class _Parser:
             if configuration and key.casefold() in map(str.casefold, settings):
                 raise configuration.mistake(key, what) from None
             raise (vendor_keys or table).mistake(key, what) from None
+        return _with_reboots(table, make) if "reboot_required" in table else make
 
     # -- what happens at them -----------------------------------------------------------------
 
@@ -355,6 +331,19 @@ class _Parser:
                 raise InvalidFleetFile(f"{where}: the id tag {id_tag!r} is there twice")
             listed[id_tag.casefold()] = id_tag
         return IdTags("", len(listed), tuple(listed.values()))
+
+
+def _with_reboots(table: Table, make: Template) -> Template:
+    """Return the make with the keys whose change waits for a reboot (core 7.22)."""
+    names = table.texts("reboot_required", longest=_LONGEST_KEY)
+    for name in names:
+        if name.casefold() in _AT_ONCE:
+            what = f"{name}: takes effect with the next connection ({_AT_ONCE[name.casefold()]})"
+            raise table.mistake("reboot_required", what)
+    try:
+        return replace(make, reboot_required=frozenset(names))
+    except InvalidSetting as error:
+        raise table.mistake("reboot_required", f"{error}") from None
 
 
 def _times_and_capacities(table: Table) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from ampswarm.load.fleet_table import InvalidFleetFile, Table
 from ampswarm.load.population import Credentials
 from ampswarm.ocppj.identity import InvalidIdentity, encode_identity
 
-SECURITY_KEYS: Final = ("profile", "password", "passwords", "certificate", "private_key", "certificates", "ca_file")
+SECURITY_KEYS: Final = (
+    "profile", "password", "passwords", "certificate", "private_key", "certificates", "ca_file", "manufacturer_ca_file",
+)  # fmt: skip
+_LISTS: Final = ("passwords", "certificates")
 _PASSWORD_BYTES: Final = range(16, 41)
 """What a password may have: at least 16 (whitepaper A00.FR.205), and at most what an AuthorizationKey
 has digits, since there are central systems that take these for the password."""
@@ -44,7 +47,9 @@ def credentials_of(population: Table, folder: Path, read: Read, identities: Sequ
         certificate=_path_format(security, "certificate", folder, identities) if has_paths else "",
         private_key=_path_format(security, "private_key", folder, identities) if has_paths else "",
         certificates=_certificates(security, folder, read) if "certificates" in security else {},
-        ca_file=folder / security.text("ca_file", longest=_LONGEST_PATH) if "ca_file" in security else None,
+        ca_file=_path(security, "ca_file", folder),
+        manufacturer_ca_file=_path(security, "manufacturer_ca_file", folder),
+        lists={key: security.text(key, longest=_LONGEST_PATH) for key in _LISTS if key in security},
     )
     _check_profile(security, credentials, identities)
     return credentials
@@ -90,6 +95,10 @@ def _certificates(security: Table, folder: Path, read: Read) -> dict[str, tuple[
         _check_identity(where, identity, certificates)
         certificates[identity] = folder / certificate, folder / private_key
     return certificates
+
+
+def _path(security: Table, key: str, folder: Path) -> Path | None:
+    return folder / security.text(key, longest=_LONGEST_PATH) if key in security else None
 
 
 def _path_format(security: Table, key: str, folder: Path, identities: Sequence[str]) -> str:

@@ -170,6 +170,14 @@ class Table:
             raise self.mistake(key, "must not be 0 all the time")
         return numbers
 
+    def texts(self, key: str, *, longest: int) -> tuple[str, ...]:
+        """Return a list of texts of 1 to `longest` characters, all printable."""
+        value = self._value(key)
+        if not isinstance(value, list):
+            raise self.mistake(key, f"must be a list of texts, not {shown(value)}")
+        each = Table({f"{key}[{i}]": text for i, text in enumerate(value, 1)}, self._file, self._path, keys=None)
+        return tuple(each.text(name, longest=longest) for name in each.keys)
+
     def is_table(self, key: str) -> bool:
         """Whether a table is given."""
         return isinstance(self._values.get(key), dict)

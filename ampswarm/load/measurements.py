@@ -7,6 +7,8 @@
 | OUTBOX | the action | only failures: messages that a charge point gave up, and that are lost |
 | FLOW | online | from power-on, or from the loss of the connection, to being at work again |
 | MISBEHAVIOUR | the misdeed | docs/reference/misbehaviour.md: until the central system had dealt with it |
+| MISBEHAVIOUR | clock_skew | wire time of each Call with a timestamp of a clock that is off |
+| MISBEHAVIOUR | clock_skew_lost | only failures: such messages that the charge point gave up |
 """
 
 from __future__ import annotations
@@ -71,6 +73,17 @@ class Measurements:
     def misbehaved(self, misdeed: str, seconds: float, error: Exception | None) -> None:
         """A charge point did something wrong, and the central system, `error` or not, something about it."""
         self._fire("MISBEHAVIOUR", misdeed, seconds, error)
+
+    def told_wrong_time(self, event: Answered | Failed | Dropped) -> None:
+        """A charge point whose clock is off had a message with a timestamp, and this became of it."""
+        match event:
+            case Answered(sent=sent, ended=ended, size=size):
+                self._fire("MISBEHAVIOUR", "clock_skew", ended - sent, None, size)
+            case Failed(action=action, sent=sent, ended=ended):
+                error = CallFailed(f"{action}: {_words(event)}")
+                self._fire("MISBEHAVIOUR", "clock_skew", ended - sent, error)
+            case Dropped(action=action, why=why):
+                self._fire("MISBEHAVIOUR", "clock_skew_lost", 0.0, MessageDropped(f"{action}: {why}"))
 
     def _fire(self, kind: str, name: str, seconds: float, exception: Exception | None, size: int = 0) -> None:
         self._request.fire(

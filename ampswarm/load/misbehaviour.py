@@ -29,7 +29,9 @@ class Misdeed(StrEnum):
     SCHEMA_BREAKING = "schema_breaking"
     """A Call whose payload breaks the schema of its action."""
     WRONG_ID = "wrong_id"
-    """A CallResult whose unique id answers no Call."""
+    """A Call of the central system is answered under another message id, and so never."""
+    STRAY_ANSWER = "stray_answer"
+    """A CallResult out of the blue: no Call came."""
     FLOOD = "flood"
     """A burst of Calls, none of which waits for the answer to the one before (against J 4.1.1)."""
 

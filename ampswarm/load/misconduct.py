@@ -13,7 +13,7 @@ from ampswarm.charge_point.link import CloseReason
 from ampswarm.load.acts import ACTS, TCP_GIVES_UP, Act
 from ampswarm.load.crooked_connection import CrookedConnection
 from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
-from ampswarm.ocppj.session import Answered, Failed, Ignored, Refused
+from ampswarm.ocppj.session import Answered, Failed, Failure, Ignored, Refused
 
 if TYPE_CHECKING:
     from random import Random
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _NEVER: Final = float("inf")
 _AFTERMATH: Final = 30.0
 """Seconds after a misdeed for which a lost connection counts as its consequence."""
+_TELL_THE_TIME: Final = frozenset(
+    ("StatusNotification", "StartTransaction", "StopTransaction", "MeterValues", "SecurityEventNotification")
+)
+"""The Calls that carry a timestamp."""
 _OWN_WATCH: Final = (CloseReason.PING_MISSING, CloseReason.PONG_MISSING)
 
 
@@ -50,7 +54,10 @@ class Misconduct:
         "_connection",
         "_distorted_until",
         "_ended_at",
+        "_ended_by_clock",
         "_is_away",
+        "_is_cut_off",
+        "_is_skewed",
         "_log",
         "_measurements",
         "_next",
@@ -86,7 +93,10 @@ class Misconduct:
         self._connection: CrookedConnection | None = None
         # Everything that lives beside the pump, with the connection that it looks after.
         self._others: list[tuple[Greenlet, Connection | None]] = []
+        self._is_skewed = bool(station.template.clock_error)
         self._is_away = False
+        self._is_cut_off = False
+        self._ended_by_clock = False
         self._ended_at = 0.0
         self._calm_at = 0.0
         self._distorted_until = 0.0
@@ -98,6 +108,7 @@ class Misconduct:
 
     def lead(self, connection: Connection) -> CrookedConnection:
         """Return what takes the place of a connection of the charge point."""
+        self._is_cut_off = False
         self._connection = CrookedConnection(connection, self)
         return self._connection
 
@@ -139,13 +150,25 @@ class Misconduct:
 
     def observe(self, event: StationEvent) -> None:
         """Report what the charge point observed, unless its own misdeed is the reason."""
-        if not self._is_of_own_making(event):
+        if self._is_of_own_making(event):
+            if isinstance(event, Online):
+                self._returned(event.now)
+        elif self._is_skewed and isinstance(event, Answered | Failed | Dropped) and event.action in _TELL_THE_TIME:
+            self._measurements.told_wrong_time(event)
+            if isinstance(event, Failed) and event.failure is Failure.CONNECTION_LOST and self._is_cut_off:
+                self._is_away = self._ended_by_clock = True
+        else:
             self._measurements.observe(event)
-        elif isinstance(event, Online):
-            self._is_away = False
-            self._calm_at = event.now + _AFTERMATH
-            if self._act is not None:
-                self._act.online(event.now)
+
+    def _returned(self, now: float) -> None:
+        self._is_away = False
+        if self._ended_by_clock:
+            # It is as wrong as before: what its next timestamp costs is to be counted as well.
+            self._ended_by_clock = False
+        else:
+            self._calm_at = now + _AFTERMATH
+        if self._act is not None:
+            self._act.online(now)
 
     def _is_of_own_making(self, event: StationEvent) -> bool:
         match event:
@@ -197,6 +220,7 @@ class Misconduct:
     def lost(self, why: str, now: float) -> None:
         """The connection has ended, not by the charge point's will."""
         self._connection = None
+        self._is_cut_off = True
         if self._act is not None and not self._act.has_effect:
             self.forget()
         elif self._is_troubled:

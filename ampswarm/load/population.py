@@ -9,6 +9,7 @@ from fractions import Fraction
 from math import lcm
 from pathlib import Path
 
+from ampswarm.charge_point.security import MAX_PROFILE
 from ampswarm.charge_point.template import Template
 from ampswarm.load.charging_behaviour import ChargingBehaviour
 from ampswarm.load.misbehaviour import Misbehaviour
@@ -26,6 +27,8 @@ class Credentials:
         private_key: path of the PEM file with its private key, with `{identity}`.
         certificates: certificate and private key by identity, or empty.
         ca_file: PEM file of the CA behind the central system's certificate; `None` for that of the whole fleet.
+        manufacturer_ca_file: PEM file of the CA that signs firmware signing certificates; `None` for none.
+        lists: the names of the CSV files that `passwords` and `certificates` come from, by these keys.
     """
 
     profile: int
@@ -35,6 +38,8 @@ class Credentials:
     private_key: str = ""
     certificates: Mapping[str, tuple[Path, Path]] = field(default_factory=dict, repr=False)
     ca_file: Path | None = None
+    manufacturer_ca_file: Path | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
 
     def password_of(self, identity: str) -> str | None:
         """Return the password of a charge point; `None` where it has none."""
@@ -47,6 +52,18 @@ class Credentials:
         if self.certificate:
             return Path(self.certificate.format(identity=identity)), Path(self.private_key.format(identity=identity))
         return self.certificates.get(identity)
+
+    def missing(self, identity: str) -> str:
+        """Return the key of the list in which a charge point must be, and is not; empty for none.
+
+        Profiles 1 and 2 need a password, 3 needs a certificate: what is there for a higher profile, to which
+        the central system may raise it, need not be there for all.
+        """
+        if self.profile in {1, 2} and self.password_of(identity) is None:
+            return "passwords"
+        if self.profile == MAX_PROFILE and self.certificate_of(identity) is None:
+            return "certificates"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ def for_log(text: bytes) -> str:
 
 def pack(payload: Payload) -> bytes:
     """Return a payload as JSON text, for keeping: a fifth of the memory that its dictionaries take."""
-    return orjson.dumps(payload)
+    # A copy: orjson's own bytes keep the whole buffer that they were written in, 4 KiB for 1.3.
+    return bytes(memoryview(orjson.dumps(payload)))
 
 
 def packed_array(items: Iterable[bytes]) -> object:

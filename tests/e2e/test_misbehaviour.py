@@ -55,7 +55,7 @@ class Twin(_Bad):
     misdeeds = ((Misdeed.DUPLICATE_IDENTITY, 1),)
 
 class Broken(_Bad):
-    misdeeds = ((Misdeed.MALFORMED, None), (Misdeed.SCHEMA_BREAKING, None), (Misdeed.WRONG_ID, None))
+    misdeeds = ((Misdeed.MALFORMED, None), (Misdeed.SCHEMA_BREAKING, None), (Misdeed.STRAY_ANSWER, None))
 
 class Flooding(_Bad):
     misdeeds = ((Misdeed.FLOOD, None),)
@@ -124,7 +124,8 @@ def test_each_misdeed_is_seen_for_what_it_is(pinging: CentralSystem, tmp_path: P
     assert "two at once" not in run.output
     assert "left over: 0 sockets 0 greenlets" in run.output
     expected = [
-        "duplicate_identity", "flood", "half_open", "malformed", "no_pong", "schema_breaking", "slow_reader", "wrong_id"
+        "duplicate_identity", "flood", "half_open", "malformed", "no_pong", "schema_breaking", "slow_reader",
+        "stray_answer",
     ]  # fmt: skip
     assert dict.fromkeys(expected, (1, 0)) == misdeeds(run)
     rows = run.rows
@@ -178,6 +179,71 @@ def test_a_late_answer_comes_when_nobody_waits_for_it_any_more(pinging: CentralS
     summary = pinging.summary()
     assert summary["calls_failed"] == {"TimedOut": 1}
     assert summary["events"]["answers to no outstanding Call"] == 1
+
+
+WRONG = """
+from locust import task
+from ampswarm.load import ChargePointUser
+from ampswarm.load.misbehaviour import Misdeed
+
+class Wrong(ChargePointUser):
+    @task
+    def wrong(self):
+        self.wait_until(lambda: self.charge_point.is_online, 10)
+        self.misbehave(Misdeed.WRONG_ID, 2)
+        self.sleep(600)
+"""
+
+
+def test_a_call_that_is_answered_under_a_wrong_id_times_out(pinging: CentralSystem, tmp_path: Path) -> None:
+    """J 4.2.2: the central system gets an answer that nobody asked for, and none to its Call; the next one it gets."""
+    locustfile = tmp_path / "scenario.py"
+    locustfile.write_text(WRONG)
+    with Locust(
+        tmp_path, "--headless", "-t", "7s", "-u", "1", "--host", pinging.url, locustfile=locustfile
+    ) as locust:  # fmt: skip
+        pinging.wait_for(lambda line: line["event"] == "booted")
+        status, answer = pinging.request("POST", "/api/v1/charge-points/CP000001/calls/ClearCache?timeout=1", {})
+        assert status != 200, answer
+        assert pinging.call("CP000001", "ClearCache") == {"status": "Accepted"}
+        run = locust.wait()
+    assert run.status == 0, run.output
+    assert misdeeds(run) == {"wrong_id": (1, 0)}
+    assert run.rows["/Aggregated"].failures == 0
+    summary = pinging.summary()
+    assert summary["calls_failed"] == {"TimedOut": 1}
+    assert summary["events"]["answers to no outstanding Call"] == 1
+
+
+WRONG_CLOCK = """
+[[populations]]
+name = "healthy"
+count = 3
+connectors = 1
+
+[[populations]]
+name = "wrong clock"
+count = 2
+connectors = 4
+identity_format = "ZONE-{}"
+misbehaviour = {clock_skew_hours = -3}
+"""
+
+
+def test_a_clock_that_is_off_has_a_row_of_its_own(pinging: CentralSystem, tmp_path: Path) -> None:
+    """Six StatusNotifications of clocks that are right, ten of clocks that are not; Heartbeats tell no time."""
+    fleet = tmp_path / "fleet.toml"
+    fleet.write_text(WRONG_CLOCK)
+    run = run_locust(
+        tmp_path, "--headless", "-t", "4s", "--host", pinging.url, "--fleet", str(fleet), "--require-online"
+    )  # fmt: skip
+    assert run.status == 0, run.output
+    assert misdeeds(run) == {"clock_skew": (10, 0)}
+    rows = run.rows
+    assert rows["OCPP/StatusNotification"].requests == 6
+    assert rows["OCPP/BootNotification"].requests == rows["WS/connect"].requests == rows["FLOW/online"].requests == 5
+    assert rows["/Aggregated"].failures == 0
+    assert pinging.summary()["calls"]["StatusNotification"] == 16
 
 
 FLEET = """

@@ -8,7 +8,7 @@ import pytest
 
 from ampswarm.load import bad_frames
 from ampswarm.ocppj.errors import OcppError
-from ampswarm.ocppj.frames import Call, CallResult, MalformedFrame, decode
+from ampswarm.ocppj.frames import Call, CallError, CallResult, MalformedFrame, decode, encode
 from ampswarm.ocppj.schemas import CHARGE_POINT_ACTIONS, Direction, validate
 from ampswarm.ocppj.session import UniqueIds
 
@@ -48,9 +48,19 @@ def test_a_schema_breaking_call_is_a_message_of_a_charge_point_with_a_bad_payloa
     assert len(codes) >= 3
 
 
-def test_a_wrong_id_is_a_valid_call_result() -> None:
+@pytest.mark.parametrize(
+    "answer", [CallResult("right", {"status": "Accepted"}), CallError("right", "NotSupported", "no", {"a": 1})]
+)
+def test_an_answer_under_a_wrong_id_is_right_in_all_else(answer: CallResult | CallError) -> None:
+    """J 4.2.2, 4.2.3: with anything else wrong, a central system would refuse it for another reason."""
+    assert decode(bad_frames.wrong_id(encode(answer), "wrong")) == type(answer)("wrong", *answer[1:])
+
+
+def test_a_stray_answer_is_a_valid_call_result() -> None:
     """J 4.2.2: nothing is wrong with it but that nobody asked."""
-    assert decode(bad_frames.wrong_id("id").text) == CallResult("id", {"status": "Accepted"})
+    frame = bad_frames.stray_answer("id")
+    assert decode(frame.text) == CallResult("id", {"status": "Accepted"})
+    assert not frame.is_answerable
 
 
 def test_a_flood_is_of_valid_calls_with_different_ids() -> None:

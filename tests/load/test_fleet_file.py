@@ -78,9 +78,10 @@ def test_there_are_four_shipped_fleets() -> None:
 def test_the_trouble_fleet_shows_every_misdeed_and_the_city_none() -> None:
     """Whoever measures a city measures healthy traffic; what a fleet may do wrong is there to copy."""
     fleets = {path.stem: load_fleet_file(path).populations for path in SHIPPED}
-    assert [each.name for each in fleets["city"] if each.misbehaviour] == []
+    assert [each.name for each in fleets["city"] if each.misbehaviour or each.make.clock_error] == []
     shown = {misdeed for each in fleets["trouble"] if each.misbehaviour for misdeed, _ in each.misbehaviour.rates}
     assert shown == set(Misdeed)
+    assert [each.make.clock_error for each in fleets["trouble"] if each.make.clock_error] == [-3600]
 
 
 def test_every_key_is_documented() -> None:
@@ -240,6 +241,12 @@ def test_misdeeds_have_rates_and_clocks_are_wrong() -> None:
     (population,) = parse(text).populations
     assert population.misbehaviour == Misbehaviour(((Misdeed.HALF_OPEN, 0.5), (Misdeed.FLOOD, 2.0)))
     assert population.make.clock_error == -5400
+
+
+def test_a_clock_that_is_off_is_misbehaviour_without_a_misdeed() -> None:
+    """Its traffic would go into the healthy rows if nothing stood between it and them."""
+    (population,) = parse(NAMED + "misbehaviour = {clock_skew_hours = 2}").populations
+    assert (population.misbehaviour, population.make.clock_error) == (Misbehaviour(()), 7200)
 
 
 def test_passwords_come_from_a_template() -> None:

@@ -9,21 +9,26 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
-from ampswarm.load import acts
+from ampswarm.load import acts, misconduct
 from ampswarm.load.fleet import Fleet
 from ampswarm.load.identities import LocalPool
-from ampswarm.load.misbehaviour import Misdeed
+from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
 from ampswarm.load.options import OPTIONS
 from ampswarm.load.population import FleetFile, Population
 from ampswarm.load.user import ChargePointUser
+from ampswarm.ocppj.schemas import CHARGE_POINT_ACTIONS
+from ampswarm.ocppj.timestamps import parse_utc
 from tests.fakes.peer import frame, read_frame
 from tests.fakes.talking_peer import CLOSE, PING, PONG, TEXT, TalkingPeer, answer, talk
 
@@ -47,7 +52,10 @@ class Station(ChargePointUser):
         environment.runner = None
         environment.ampswarm = fleet = Fleet(environment, LocalPool())
         make = {"call_timeout": 1.0, "backoff": SOON, **make}
-        fleet._populations = FleetFile((Population("all", 1.0, None, "CP{}", Template(**make)),))
+        # As a fleet file has it: a clock that is off comes with a table of misbehaviour.
+        behaviour = Misbehaviour() if "clock_error" in make else None
+        kind = Population("all", 1.0, None, "CP{}", Template(**make), misbehaviour=behaviour)
+        fleet._populations = FleetFile((kind,))
         fleet._spread = 0.39  # starts at once
         super().__init__(environment)
         self.host = f"ws://127.0.0.1:{port}/ocpp"
@@ -79,8 +87,10 @@ class Station(ChargePointUser):
 
 
 @contextlib.contextmanager
-def station(script: Callable[[socket.socket, int], None], **make: Any) -> Any:
-    with TalkingPeer(script) as peer:
+def station(
+    script: Callable[[socket.socket, int], None], *, refuses: Callable[[int], bool] = lambda _: False, **make: Any
+) -> Any:
+    with TalkingPeer(script, refuses=refuses) as peer:
         user = Station(peer.port, **make)
         try:
             yield user
@@ -128,7 +138,7 @@ def test_no_effect_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acts, "_NO_EFFECT_AFTER", 0.3)
     with station(lambda sock, _: talk(sock)) as user:
         user.go_online()
-        for misdeed in (Misdeed.NO_PONG, Misdeed.LATE_ANSWERS):
+        for misdeed in (Misdeed.NO_PONG, Misdeed.LATE_ANSWERS, Misdeed.WRONG_ID):
             assert user.misbehave(misdeed)
             user.sleep(0.6)
         assert user.misbehave(Misdeed.SCHEMA_BREAKING)
@@ -346,9 +356,202 @@ def test_a_connection_that_a_misdeed_cost_is_a_failure_of_the_misdeed_alone() ->
     with station(script, call_timeout=5.0) as user:
         user.go_online()
         user.sleep(1)
-        assert user.misbehave(Misdeed.WRONG_ID)
-        assert user.wait_for_verdict() == [("MISBEHAVIOUR/wrong_id", "closed by the central system with 1008")]
+        assert user.misbehave(Misdeed.STRAY_ANSWER)
+        assert user.wait_for_verdict() == [("MISBEHAVIOUR/stray_answer", "closed by the central system with 1008")]
         user.go_online()
     assert user.failures == []
     assert user.of("WS") == [("WS/connect", "fine")]
     assert user.of("FLOW") == [("FLOW/online", "fine")]
+
+
+def commanding(sock: socket.socket, ids: list[str], heard: list[list[Any]], closes: Callable[[], bool]) -> None:
+    """Call ClearCache under each id in turn, 0.4 s apart, once the charge point beats; take down the answers."""
+    beats = False
+    next_at = 0.0
+    left = list(ids)
+    sock.settimeout(0.1)
+    while not closes():
+        if beats and left and time.monotonic() >= next_at:
+            sock.sendall(frame(TEXT, orjson.dumps([2, left.pop(0), "ClearCache", {}])))
+            next_at = time.monotonic() + 0.4
+        try:
+            opcode, payload = read_frame(sock)
+        except TimeoutError:
+            continue
+        if opcode == CLOSE:
+            return
+        if opcode == PING:
+            sock.sendall(frame(PONG, payload))
+        if opcode == TEXT and (reply := answer(payload)) is not None:
+            beats = beats or b"Heartbeat" in payload
+            sock.sendall(reply)
+        elif opcode == TEXT:
+            heard.append(orjson.loads(payload))
+    sock.sendall(frame(CLOSE, (1002).to_bytes(2)))
+    while read_frame(sock)[0] != CLOSE:
+        pass
+
+
+def test_one_call_is_answered_under_a_wrong_id_and_the_next_one_under_its_own() -> None:
+    """J 4.2.2: the answer of the first Call never comes, and nothing else is wrong."""
+    ids, heard = ["one", "two", "three"], list[list[Any]]()
+    with station(lambda sock, _: commanding(sock, ids, heard, lambda: False)) as user:
+        user.go_online()
+        assert user.misbehave(Misdeed.WRONG_ID, 1.0)
+        assert user.wait_for_verdict() == [("MISBEHAVIOUR/wrong_id", "fine")]
+        user.wait_until(lambda: len(heard) >= 3, 5)
+        user.sleep(0.5)
+    assert [[kind, payload] for kind, _, payload in heard] == [[3, {"status": "Accepted"}]] * 3
+    first, *others = [unique_id for _, unique_id, _ in heard]
+    assert first not in ids
+    assert others == ["two", "three"]
+    assert user.failures == []
+
+
+def test_a_connection_that_is_ended_for_a_wrong_id_fails_the_misdeed_alone() -> None:
+    """The central system may end it at once, or when its Call has timed out: the way back is no healthy row's."""
+    heard: list[list[Any]] = []
+
+    def script(sock: socket.socket, number: int) -> None:
+        commanding(sock, ["one"] if number == 1 else [], heard, lambda: number == 1 and bool(heard))
+
+    with station(script) as user:
+        user.go_online()
+        assert user.misbehave(Misdeed.WRONG_ID)
+        assert user.wait_for_verdict() == [("MISBEHAVIOUR/wrong_id", "closed by the central system with 1002")]
+        user.go_online()
+    assert [kind for kind, *_ in heard] == [3]
+    assert user.failures == []
+    assert user.of("WS") == [("WS/connect", "fine")]
+    assert user.of("FLOW") == [("FLOW/online", "fine")]
+
+
+HOUR = 3600.0
+START_LOST = "StartTransaction: given up after TransactionMessageAttempts"
+
+
+def test_each_call_that_tells_a_wrong_time_is_apart_from_healthy_traffic() -> None:
+    """Whoever reads OCPP / StatusNotification reads of clocks that are right."""
+    told: list[float] = []
+
+    def hear(_: int, payload: bytes) -> bool:
+        if b'"timestamp"' in payload:
+            told.append(parse_utc(orjson.loads(payload)[3]["timestamp"]))
+        return False
+
+    with station(lambda sock, _: talk(sock, hear), clock_error=-2 * HOUR) as user:
+        user.go_online()
+        user.wait_until(lambda: ("OCPP/Heartbeat", "fine") in user.reported, 5)
+    # One for the charge point itself, one for its connector; the peer lives at noon.
+    assert user.of("MISBEHAVIOUR") == [("MISBEHAVIOUR/clock_skew", "fine")] * 2
+    noon = parse_utc("2026-03-01T12:00:00Z")
+    assert [round((each - noon) / HOUR, 2) for each in told] == [-2, -2]
+    assert {name for name, _ in user.of("OCPP")} == {"OCPP/BootNotification", "OCPP/Heartbeat"}
+    assert user.failures == []
+
+
+def test_a_clock_that_is_right_is_healthy_whatever_else_its_charge_point_does() -> None:
+    """Misdeeds alone move nothing to clock_skew."""
+    with station(lambda sock, _: talk(sock), clock_error=0.0) as user:
+        user.go_online()
+    assert user.of("MISBEHAVIOUR") == []
+    assert user.of("OCPP").count(("OCPP/StatusNotification", "fine")) == 2
+
+
+def test_what_is_refused_for_its_time_fails_the_clock_and_names_the_action() -> None:
+    """A CallError to a timestamp is what its reader looks for, and no failure of the healthy traffic."""
+
+    def script(sock: socket.socket, _: int) -> None:
+        while True:
+            opcode, payload = read_frame(sock)
+            if opcode == CLOSE:
+                return
+            if opcode != TEXT:
+                continue
+            unique_id = orjson.loads(payload)[1]
+            if b'"timestamp"' in payload:
+                error = [4, unique_id, "PropertyConstraintViolation", "", {}]
+                sock.sendall(frame(TEXT, orjson.dumps(error)))
+            elif b'"Authorize"' in payload:
+                sock.sendall(frame(TEXT, orjson.dumps([3, unique_id, {"idTagInfo": {"status": "Accepted"}}])))
+            elif (reply := answer(payload)) is not None:
+                sock.sendall(reply)
+
+    once = (("TransactionMessageAttempts", "1"),)
+    with station(script, clock_error=HOUR, settings=once) as user:
+        user.go_online()
+        assert user.plug_in()
+        assert user.start_charging("TAG")
+        user.wait_until(lambda: ("MISBEHAVIOUR/clock_skew_lost", START_LOST) in user.reported, 5)
+    refused = user.of("MISBEHAVIOUR")
+    assert ("MISBEHAVIOUR/clock_skew", "StatusNotification: CallError PropertyConstraintViolation") in refused
+    assert ("MISBEHAVIOUR/clock_skew", "StartTransaction: CallError PropertyConstraintViolation") in refused
+    assert ("MISBEHAVIOUR/clock_skew_lost", START_LOST) in refused
+    assert user.failures == []
+    assert ("OCPP/Authorize", "fine") in user.reported
+
+
+def test_a_connection_that_a_wrong_time_cost_is_a_failure_of_the_clock_alone_each_time() -> None:
+    """The way back is not measured, and the next timestamp that costs a connection is."""
+    statuses = 0
+
+    def script(sock: socket.socket, _: int) -> None:
+        def hear(_: int, payload: bytes) -> bool:
+            nonlocal statuses
+            statuses += b"StatusNotification" in payload
+            return b"StatusNotification" in payload and statuses <= 3
+
+        talk(sock, hear)
+
+    with station(script, refuses=lambda number: number == 2, clock_error=HOUR) as user:
+        user.wait_until(lambda: ("MISBEHAVIOUR/clock_skew", "fine") in user.reported, 10)
+        user.lose_network(0.1)
+        user.go_online()
+    lost = ("MISBEHAVIOUR/clock_skew", "StatusNotification: connection lost before the answer")
+    assert user.of("MISBEHAVIOUR").count(lost) == 3
+    assert user.failures == []
+    # At the start, and after the network was lost, which is no matter of clocks.
+    assert user.of("WS") == [("WS/connect", "fine")] * 2
+    assert user.of("FLOW") == [("FLOW/online", "fine")] * 2
+
+
+def test_a_power_cut_under_a_wrong_clock_is_measured_like_any_other() -> None:
+    """J 5.4: nobody ended the connection for its time, though a timestamp was on its way."""
+    with station(lambda sock, _: talk(sock, unanswered(sock)), clock_error=HOUR, call_timeout=5.0) as user:
+        user.go_online()
+        user.power_cycle(0.1)
+        user.go_online()
+    assert ("MISBEHAVIOUR/clock_skew", "StatusNotification: connection lost before the answer") in user.reported
+    assert user.of("FLOW") == [("FLOW/online", "fine")] * 2
+    assert user.of("WS") == [("WS/connect", "fine")] * 2
+
+
+def unanswered(sock: socket.socket) -> Callable[[int, bytes], bool]:
+    """Return what makes `talk` read on in silence from the first StatusNotification."""
+
+    def hear(_: int, payload: bytes) -> bool:
+        while b"StatusNotification" in payload:
+            if read_frame(sock)[0] == CLOSE:
+                return True
+        return False
+
+    return hear
+
+
+def test_the_calls_with_a_timestamp_are_those_of_the_schemas() -> None:
+    """Core 6, whitepaper 5: an action that were forgotten would leave wrong times in a healthy row."""
+    with_time = {action for action in CHARGE_POINT_ACTIONS if _has_timestamp(_schema(action))}
+    assert with_time == misconduct._TELL_THE_TIME
+
+
+def _has_timestamp(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return "timestamp" in schema.get("properties", {}) or any(_has_timestamp(each) for each in schema.values())
+    return isinstance(schema, list) and any(_has_timestamp(each) for each in schema)
+
+
+def _schema(action: str) -> Any:
+    spec = find_spec("ocpp")
+    assert spec is not None
+    assert spec.origin is not None
+    return orjson.loads((Path(spec.origin).parent / "v16" / "schemas" / f"{action}.json").read_bytes())
