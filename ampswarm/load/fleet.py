@@ -424,7 +424,7 @@ def _check_credentials(environment: Environment, fleet: Fleet) -> None:
     if isinstance(environment.runner, MasterRunner) and not options.processes:
         return  # its workers' disks are others
     read = check_paths(fleet.populations, source.name, users, ca_file=options.tls_ca_file)
-    if read:
+    if read is not None:
         logger.warning(
             "%s: %d certificates were read before the start, as many as %g s suffice for; "
             "the others are read when their charge points start", source.name, read, READS_FOR,

@@ -49,6 +49,7 @@ _FAULT_PAUSE: Final = 1.0
 """Seconds: one charge point that fails at once and again must not keep the others from living."""
 _LAST_WORDS_TIMEOUT: Final = 5.0
 """Seconds for the last StopTransactions of a test."""
+_ID_TAG_LENGTH: Final = 20
 _VEHICLE: Final = Vehicle()
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds to wait for the central system's Close frame when the charge point ends a connection."""
@@ -141,7 +142,13 @@ class ChargePointUser(User):
         return self._charging().unplug(connector, time.monotonic())
 
     def present(self, id_tag: str, connector: int = 1) -> None:
-        """Hold an id tag before the reader, and do not wait for what comes of it (core 4.1)."""
+        """Hold an id tag before the reader, and do not wait for what comes of it (core 4.1).
+
+        Raises:
+            ValueError: it is no id tag (core 7.28), or there is no such connector.
+        """
+        if not 0 < len(id_tag) <= _ID_TAG_LENGTH:
+            raise ValueError(f"{id_tag!r} is no id tag: 1 to {_ID_TAG_LENGTH} characters (core 7.28)")
         self._charging().present(connector, id_tag, time.monotonic())
 
     def start_charging(self, id_tag: str, connector: int = 1, timeout: float = 120.0) -> bool:

@@ -91,6 +91,80 @@ def test_a_message_timeout_from_the_factory_counts_from_the_first_call() -> None
     assert scene.wait_until_due() == 11
 
 
+# -- RebootRequired -----------------------------------------------------------------------------------
+
+
+def slow_to_learn() -> Scene:
+    """A charge point that takes up these keys when it starts."""
+    delayed = frozenset({"HeartbeatInterval", "MessageTimeout", "WebSocketPingInterval"})
+    settings = {"MeterValueSampleInterval": "0", "HeartbeatInterval": "600", "MessageTimeout": "30"}
+    scene = Scene(Template(settings=tuple(settings.items()), reboot_required=delayed))
+    scene.boot(interval=0)
+    for key, value in (("HeartbeatInterval", "70"), ("MESSAGETIMEOUT", "7"), ("WebSocketPingInterval", "20")):
+        assert scene.command("ChangeConfiguration", {"key": key, "value": value}) == {"status": "RebootRequired"}
+    return scene
+
+
+def in_force(scene: Scene) -> list[float]:
+    """Return after how many seconds the next Heartbeat comes, and its Call has failed."""
+    began = scene.now
+    while scene.outstanding is None:
+        scene.wait_until_due()
+        scene.charge_point.take_ping(scene.now)
+        scene.charge_point.pong_received(scene.now)
+        scene.sends()
+    assert scene.outstanding_action == "Heartbeat"
+    pause, sent = scene.now - began, scene.now
+    scene.events.clear()
+    while not any(isinstance(each, Failed) for each in scene.events):
+        scene.wait_until_due()
+        if scene.charge_point.take_ping(scene.now):
+            scene.charge_point.pong_received(scene.now)
+        scene.sends()
+    scene.outstanding = None
+    return [pause, scene.now - sent]
+
+
+def test_what_requires_a_reboot_is_in_force_after_the_reset_and_not_before() -> None:
+    """Core 5.3, 7.22: RebootRequired; the old values hold, the new ones are told, and hold after the Reset."""
+    scene = slow_to_learn()
+    assert [shown(scene, key) for key in ("MessageTimeout", "WebSocketPingInterval")] == ["7", "20"]
+    assert [pytest.approx(600), pytest.approx(30)] == in_force(scene)
+    scene.serve(200)
+    assert scene.pings == []
+    assert scene.command("Reset", {"type": "Soft"}) == {"status": "Accepted"}
+    scene.serve(60)
+    assert scene.charge_point.close_reason is CloseReason.RESET
+    scene.lose()
+    scene.connect()
+    scene.expect("BootNotification")
+    assert pytest.approx(7) == scene.wait_until_due()
+    scene.answer(scene.registration("Accepted", 0))
+    scene.serve(1)
+    began = scene.now
+    assert [pytest.approx(70, abs=1), pytest.approx(7)] == in_force(scene)
+    scene.serve(25)
+    assert scene.pings
+    assert scene.pings[0] - began <= 130
+    # What it is already needs no reboot.
+    assert scene.command("ChangeConfiguration", {"key": "MessageTimeout", "value": "7"}) == {"status": "Accepted"}
+
+
+def test_a_lost_network_is_no_reboot_for_the_configuration() -> None:
+    """J 5.4: a new connection without a boot takes nothing up that waits for a reboot."""
+    scene = slow_to_learn()
+    scene.lose()
+    scene.connect()
+    scene.serve(100)
+    assert scene.pings == []
+    scene.charge_point.power_off(scene.now)
+    scene.outstanding = None
+    scene.charge_point.power_on(scene.now)
+    scene.connect()
+    scene.serve(100)
+    assert len(scene.pings) == 5
+
+
 # -- WebSocketPingInterval ----------------------------------------------------------------------------
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import socket
+import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ampswarm.charge_point.security import Security
+from ampswarm.charge_point.security import CertificateUse, Security
 from ampswarm.charge_point.station import ChargePoint
 from ampswarm.charge_point.template import Template
 from ampswarm.load.fleet import Fleet
 from ampswarm.load.identities import LocalPool
 from ampswarm.load.options import OPTIONS, InvalidOption
 from ampswarm.load.population import Credentials, FleetFile, Population
+from tests.fakes import pki
 from tests.fakes.peer import ScriptedPeer, read_frame, read_request, upgraded
 
 
@@ -79,3 +82,81 @@ def test_a_charge_point_connects_with_the_password_that_it_has_now() -> None:
         security.change_password(b"second")
         fleet.connect(url, first, 0.0).close(5)
     assert headers == [b"Authorization: Basic Q1AxOmZpcnN0", b"Authorization: Basic Q1AxOnNlY29uZA=="]
+
+
+def fleet_with(credentials: Credentials) -> Fleet:
+    fleet = new_fleet()
+    fleet._populations = FleetFile((Population("all", 1.0, None, "CP{}", Template(), credentials),))
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("credentials", "flaw"),
+    [
+        (Credentials(1, passwords={"CP1": "p" * 16}), "fleet file: passwords has no row for the charge point"),
+        (Credentials(3, certificates={}), "fleet file: certificates has no row for the charge point"),
+        (
+            Credentials(3, certificate="/none/{identity}.pem", private_key="/none/x"),
+            "fleet file: a certificate, key or CA file cannot be used",
+        ),
+        (Credentials(0, ca_file=Path("/none/ca.pem")), "fleet file: a certificate, key or CA file cannot be used"),
+        (
+            Credentials(0, manufacturer_ca_file=Path("/none/ca.pem")),
+            "fleet file: a certificate, key or CA file cannot be used",
+        ),
+    ],
+)
+def test_who_lacks_its_credentials_has_a_flaw_and_the_log_says_so_once(
+    credentials: Credentials, flaw: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a worker whose disk lacks the files, a thousand charge points must neither fill its log nor connect."""
+    fleet = fleet_with(credentials)
+    equipped = [fleet.equip(number) for number in range(2, 1002)]
+    assert {(security, said) for _, security, said in equipped} == {(None, flaw)}
+    assert len(caplog.messages) == 1
+    assert flaw in caplog.messages[0]
+    fleet.configure()
+    fleet._populations = FleetFile((Population("all", 1.0, None, "CP{}", Template(), credentials),))
+    fleet.equip(2)
+    # The next test says it anew.
+    assert len(caplog.messages) == 2
+
+
+def test_who_is_in_the_list_has_no_flaw() -> None:
+    """The others of its population connect as they should."""
+    fleet = fleet_with(Credentials(1, passwords={"CP1": "p" * 16}))
+    _, security, flaw = fleet.equip(1)
+    assert flaw == ""
+    assert security is not None
+    assert security.authorization("CP1") == "Basic Q1AxOnBwcHBwcHBwcHBwcHBwcHA="
+
+
+def test_a_certificate_that_has_expired_meanwhile_is_a_flaw(tmp_path: Path) -> None:
+    """A charge point shows none that is not valid (A02.FR.08): it would try to sign in without."""
+    now = time.time()
+    authority = pki.Authority("Test CA", now)
+    key = pki.new_key()
+    (tmp_path / "key.pem").write_text(pki.key_pem(key))
+    credentials = Credentials(3, certificate=f"{tmp_path}/own.pem", private_key=f"{tmp_path}/key.pem")
+    flaws = []
+    for ends in (now - 1, now + 60):
+        (tmp_path / "own.pem").write_text(pki.pem(authority.issue(key.public_key(), begins=now - 9, ends=ends)))
+        flaws.append(fleet_with(credentials).equip(1)[2])
+    assert flaws == ["fleet file: a certificate, key or CA file cannot be used", ""]
+
+
+def test_the_roots_of_a_charge_point_come_from_its_population_s_files(tmp_path: Path) -> None:
+    """Whitepaper 6.3: the operator's root and the manufacturer's are two; one tuple of each for the whole fleet."""
+    now = time.time()
+    operator, maker = pki.Authority("Operator", now), pki.Authority("Maker", now)
+    (tmp_path / "ca.pem").write_text(operator.pem)
+    (tmp_path / "maker.pem").write_text(maker.pem)
+    fleet = fleet_with(Credentials(0, ca_file=tmp_path / "ca.pem", manufacturer_ca_file=tmp_path / "maker.pem"))
+    first, second = (fleet.equip(number)[1] for number in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert [root.der for root in first.central_system_roots] == [pki.der(operator.certificate)]
+    assert [len(first.installed(use)) for use in CertificateUse] == [1, 1]
+    signer = pki.pem(maker.issue(pki.new_key().public_key()))
+    assert first.verify_firmware_certificate(signer, now).value == "Accepted"
+    assert first._roots[1] is second._roots[1]

@@ -306,6 +306,22 @@ def test_certificates_come_from_paths_or_a_csv_file() -> None:
     assert listed.certificate_of("CP000002") is None
 
 
+def test_firmware_is_trusted_if_the_manufacturer_s_root_signed_for_it() -> None:
+    """Whitepaper L01: one more path, which begins at the fleet file's folder like the others."""
+    credentials = parse(NAMED + 'security = {manufacturer_ca_file = "maker.pem"}').populations[0].credentials
+    assert credentials is not None
+    assert (credentials.profile, credentials.manufacturer_ca_file) == (0, Path("/fleets/maker.pem"))
+    assert credentials.ca_file is None
+
+
+def test_keys_that_require_a_reboot_can_be_named_in_any_case() -> None:
+    """Core 7.22 and 7.17: standard keys and the vendor's own."""
+    text = NAMED + 'reboot_required = ["HEARTBEATINTERVAL", "Led"]\nvendor_keys = {Led = 1}\n'
+    named, other = parse(text + '[[populations]]\nname = "other"\n').populations
+    assert named.make.defaults.reboot_required == {"HeartbeatInterval", "Led"}
+    assert other.make.defaults.reboot_required == frozenset()
+
+
 def test_id_tags_come_from_a_csv_file() -> None:
     """Those that the central system under test knows."""
     charging = parse(NAMED + 'charging = {arrivals_per_day = 1, id_tags = "tags.csv"}').populations[0].charging
@@ -466,6 +482,20 @@ def test_a_mistake_is_one_line_with_file_and_key(text: str, said: str) -> None:
         (
             "misbehaviour = {clock_skew_hours = 1e6}",
             "misbehaviour.clock_skew_hours: must be -100000 to 100000, not 1000000.0",
+        ),
+        ("reboot_required = true", "reboot_required: must be a list of texts, not true"),
+        ("reboot_required = [3]", "reboot_required[1]: must be a text, not 3"),
+        (
+            'reboot_required = ["Led"]',
+            "reboot_required: Led: no key that a reboot could make effective",
+        ),
+        (
+            'reboot_required = ["BlinkRepeat", "NumberOfConnectors"]',
+            "reboot_required: NumberOfConnectors: no key that a reboot could make effective",
+        ),
+        (
+            'reboot_required = ["SecurityProfile"]',
+            "reboot_required: SecurityProfile: takes effect with the next connection (whitepaper A05)",
         ),
     ],
 )
