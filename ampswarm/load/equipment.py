@@ -58,7 +58,6 @@ def check_paths(
     name: str,
     users: int | None = None,
     *,
-    ca_file: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> int | None:
     """Read the certificates, keys and CA files of a fleet, on the host that will use them.
@@ -71,7 +70,6 @@ def check_paths(
         fleet: the fleet.
         name: of the fleet file, for messages.
         users: as for `check_lists`.
-        ca_file: that of `--tls-ca-file`, which holds where a population has none; empty for none.
         clock: seconds.
 
     Returns:
@@ -84,7 +82,7 @@ def check_paths(
     utc = time.time()
     for place, population in enumerate(fleet.populations, 1):
         if population.credentials is not None:
-            _check_roots(population.credentials, name, place, ca_file, utc)
+            _check_roots(population.credentials, name, place, utc)
     began = clock()
     read = 0
     is_all = True
@@ -135,7 +133,7 @@ def _made_for(population: Population, number: int) -> tuple[tuple[str, str], tup
     return ("certificate", "private_key"), files
 
 
-def _check_roots(credentials: Credentials, name: str, place: int, ca_file: str, utc: float) -> None:
+def _check_roots(credentials: Credentials, name: str, place: int, utc: float) -> None:
     files = [("ca_file", credentials.ca_file), ("manufacturer_ca_file", credentials.manufacturer_ca_file)]
     for key, path in files:
         if path is not None:
@@ -146,11 +144,6 @@ def _check_roots(credentials: Credentials, name: str, place: int, ca_file: str, 
                 raise _mistake(name, place, key, f"{error}") from None
             if not any(root.is_valid(utc) for root in roots):
                 raise _mistake(name, place, key, f"{path}: no certificate in it is valid now")
-    if credentials.ca_file is None and ca_file:
-        try:
-            read_roots(ca_file)
-        except InvalidOption as error:
-            raise InvalidFleetFile(f"--tls-ca-file {error}") from None
 
 
 def _check_there(path: Path, name: str, place: int, key: str) -> None:

@@ -231,7 +231,7 @@ class Fleet:
             credentials.profile,
             password=None if password is None else password.encode(),
             credential=credential,
-            central_system_roots=self._roots_of(credentials.ca_file or self.settings.tls_ca_file),
+            central_system_roots=self._roots_of(credentials.ca_file or ""),
             manufacturer_roots=self._roots_of(credentials.manufacturer_ca_file or ""),
         )
 
@@ -423,7 +423,7 @@ def _check_credentials(environment: Environment, fleet: Fleet) -> None:
     check_lists(fleet.populations, source.name, users)
     if isinstance(environment.runner, MasterRunner) and not options.processes:
         return  # its workers' disks are others
-    read = check_paths(fleet.populations, source.name, users, ca_file=options.tls_ca_file)
+    read = check_paths(fleet.populations, source.name, users)
     if read is not None:
         logger.warning(
             "%s: %d certificates were read before the start, as many as %g s suffice for; "

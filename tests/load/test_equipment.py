@@ -49,9 +49,9 @@ def fleet(text: str, folder: Path, files: dict[str, str] | None = None) -> Fleet
     return FleetSource(text, "fleet.toml", str(folder), files or {}).parse()
 
 
-def complaint(made: FleetFile, users: int | None = None, *, ca_file: str = "") -> str:
+def complaint(made: FleetFile, users: int | None = None) -> str:
     with pytest.raises(InvalidFleetFile) as caught:
-        check_paths(made, "fleet.toml", users, ca_file=ca_file)
+        check_paths(made, "fleet.toml", users)
     return str(caught.value)
 
 
@@ -123,17 +123,6 @@ def test_every_ca_file_is_read(ca: pki.Authority, tmp_path: Path, key: str) -> N
     assert where + "no certificate in it is valid now" == complaint(made)
     file.write_text(ca.pem)
     assert check_paths(made, "fleet.toml") is None
-
-
-def test_the_ca_file_of_the_options_is_read_where_a_population_has_none(ca: pki.Authority, tmp_path: Path) -> None:
-    """It becomes the root of each charge point, at an endpoint without TLS as well."""
-    (tmp_path / "ca.pem").write_text(ca.pem)
-    (tmp_path / "bad.pem").write_text("no PEM")
-    bad = str(tmp_path / "bad.pem")
-    has_none = fleet('[[populations]]\nname = "a"\nsecurity = {profile = 0}\n', tmp_path)
-    assert f"--tls-ca-file {bad}: no certificate in PEM" == complaint(has_none, ca_file=bad)
-    has_one = fleet('[[populations]]\nname = "a"\nsecurity = {ca_file = "ca.pem"}\n', tmp_path)
-    assert check_paths(has_one, "fleet.toml", ca_file=bad) is None
 
 
 @pytest.mark.parametrize(("passes", "read"), [(0.0, None), (6.0, 1), (30.0, 0)])
