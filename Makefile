@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+# Tests mostly wait for real processes: more of them at once than there are cores.
+TEST_PROCESSES ?= 3
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --upgrade
@@ -21,7 +23,7 @@ ui: $(VENV)/runtime  ## the same, until Ctrl-C
 
 test: lint types  ## lint, types, and all tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
