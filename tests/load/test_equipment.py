@@ -85,6 +85,7 @@ def test_a_missing_key_is_named_as_such(ca: pki.Authority, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("begins", "ends", "said"),
     [(NOW - 9, NOW - 5, "has expired"), (NOW + 3600, NOW + 7200, "is not valid yet")],
+    ids=["expired", "not valid yet"],
 )
 def test_a_certificate_must_be_valid_now(
     ca: pki.Authority, tmp_path: Path, begins: float, ends: float, said: str
