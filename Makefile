@@ -23,7 +23,7 @@ ui: $(VENV)/runtime  ## the same, until Ctrl-C
 
 test: lint types  ## lint, types, and all tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES)
+	$(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
