@@ -7,9 +7,11 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -23,6 +25,22 @@ ROOT = Path(__file__).parent.parent
 STEADY_STATE = ROOT / "locustfiles" / "steady_state.py"
 TIMEOUT = 60.0
 """Seconds after which a test gives up waiting for a process."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for programs that cannot take one by themselves."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so, where nothing tells the change."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -131,6 +149,14 @@ class CentralSystem:
             with error:
                 status, text = error.code, error.read()
         return status, json.loads(text) if text else None
+
+    @property
+    def connections(self) -> int:
+        """How many charge points are connected, as its operator API says."""
+        status, health = self.request("GET", "/healthz")
+        assert status == 200
+        count: int = health["connections"]
+        return count
 
     def call(
         self, identity: str, action: str, payload: Mapping[str, Any] | None = None, *, timeout: float = 30

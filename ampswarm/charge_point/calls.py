@@ -7,7 +7,7 @@ planned may not be so any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Key
 from ampswarm.charge_point.connector import NEVER, NO_ERROR, Connector, ConnectorStatus, status_notification
@@ -22,8 +22,6 @@ from ampswarm.ocppj.session import Answered, Failed, Failure, Session, UniqueIds
 
 if TYPE_CHECKING:
     from ampswarm.charge_point.station import ChargePoint
-
-_FOREVER: Final = float("inf")
 
 
 class Calls:
@@ -175,7 +173,7 @@ class Calls:
     @property
     def ready_at(self) -> float:
         """When the next transaction message may go out; infinity when there is none."""
-        return _FOREVER if self._outbox is None else self._outbox.ready_at
+        return NEVER if self._outbox is None else self._outbox.ready_at
 
     @property
     def _heartbeat_at(self) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ampswarm.charge_point import security_commands
 from ampswarm.charge_point.charging import Charging
 from ampswarm.charge_point.charging_profile import Capabilities, ChargingProfile, RateUnit
 from ampswarm.charge_point.configuration import Configuration, Key
+from ampswarm.charge_point.connector import NEVER
 from ampswarm.charge_point.id_tags import AuthorizationCache, IdTagInfo, LocalList, Verdict, decide, remember
 from ampswarm.charge_point.maintenance import Maintenance
 from ampswarm.charge_point.security import Security, SecurityEvent, security_event_notification
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ampswarm.charge_point.notice import Done
     from ampswarm.charge_point.template import Template
     from ampswarm.charge_point.transaction import Transaction
-
-_FOREVER: Final = float("inf")
 
 
 class Parts(ABC):
@@ -63,7 +62,7 @@ class Parts(ABC):
         self.connectors: Charging | None = None
         """Made when the first of them is used."""
         self._security = security
-        self._renew_at = _FOREVER
+        self._renew_at = NEVER
         self._maintenance: Maintenance | None = None
         self._local_list: LocalList | None = None
         self._cache: AuthorizationCache | None = None
@@ -142,12 +141,12 @@ class Parts(ABC):
         """What it can do with charging profiles (core 9.4)."""
         configuration = self.configuration
         allowed = configuration.text(Key.CHARGING_SCHEDULE_ALLOWED_CHARGING_RATE_UNIT)
-        units = {RateUnit.A for _ in range("Current" in allowed)} | {RateUnit.W for _ in range("Power" in allowed)}
+        names = {"Current": RateUnit.A, "Power": RateUnit.W}
         return Capabilities(
             max_stack_level=configuration.integer(Key.CHARGE_PROFILE_MAX_STACK_LEVEL),
             max_periods=configuration.integer(Key.CHARGING_SCHEDULE_MAX_PERIODS),
             max_installed=configuration.integer(Key.MAX_CHARGING_PROFILES_INSTALLED),
-            units=frozenset(units),
+            units=frozenset(unit for name, unit in names.items() if name in allowed),
         )
 
     def has_transactions(self) -> bool:
@@ -272,7 +271,7 @@ class Parts(ABC):
 
     def security_changed(self, now: float) -> None:
         """A certificate came or went: look anew when it has to be renewed, or is to be used (whitepaper A02, A03)."""
-        self._renew_at = _FOREVER
+        self._renew_at = NEVER
         if self._security is None:
             return
         utc = self.utc(now)

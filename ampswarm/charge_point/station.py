@@ -13,6 +13,7 @@ from typing import Final
 from ampswarm.charge_point import commands, security_commands
 from ampswarm.charge_point.calls import Calls
 from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Key
+from ampswarm.charge_point.connector import NEVER
 from ampswarm.charge_point.events import CommandReceived, Online, Registered, StationEvent
 from ampswarm.charge_point.link import LINK_TRANSITIONS, CloseReason, Link, Registration, Trigger
 from ampswarm.charge_point.parts import Parts
@@ -25,7 +26,6 @@ from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.session import Answered, Failed, Ignored, Received, Refused, UniqueIds
 from ampswarm.ocppj.timestamps import parse_utc
 
-_FOREVER: Final = float("inf")
 _SOON: Final = 0.5
 """Seconds by which the clock may be set without any plan being made anew."""
 _NOTED: Final = 10.0
@@ -105,7 +105,7 @@ class ChargePoint(Parts):
         self._was_accepted = False
         self._is_down = True
         self._drain_until = 0.0
-        self._close_by = _FOREVER
+        self._close_by = NEVER
         # Made when first needed: most charge points never need them.
         self._watch: PingWatch | None = None
         self._pinger: Pinger | None = None
@@ -162,7 +162,7 @@ class ChargePoint(Parts):
         if self.link is Link.WAITING:
             return self._retry_at
         if self.link is not Link.OPEN:
-            return _FOREVER
+            return NEVER
         deadline = self._calls.session.deadline
         if self.close_reason is not None:
             # Nothing but the outstanding Call and the last transactions are waited for: see `poll`.
@@ -181,7 +181,7 @@ class ChargePoint(Parts):
 
     def _timer(self) -> float:
         """Return when something becomes due that has nothing to do with the connection."""
-        timer = _FOREVER if self.connectors is None else self.connectors.timer
+        timer = NEVER if self.connectors is None else self.connectors.timer
         if self._maintenance is not None and self._maintenance.deadline < timer:
             timer = self._maintenance.deadline
         # Looked at for every message: what most charge points do not have costs a comparison.
@@ -370,7 +370,7 @@ class ChargePoint(Parts):
             self.security_changed(now)
             if self._renew_at <= now:
                 # It cannot ask: not again before something changes.
-                self._renew_at = _FOREVER
+                self._renew_at = NEVER
 
     # -- what commands ask for ----------------------------------------------------------------
 
@@ -482,9 +482,9 @@ class ChargePoint(Parts):
     def _reboot(self, now: float) -> None:
         """Be gone for the time that a reboot takes."""
         self.close_reason = None
-        self._close_by = _FOREVER
+        self._close_by = NEVER
         if self.connectors is not None:
-            self.connectors.timer = _FOREVER
+            self.connectors.timer = NEVER
         if self._maintenance is not None:
             self._maintenance.power_lost(now)
         self._boot(now + self._jittered(self.template.reboot_time))
@@ -514,7 +514,7 @@ class ChargePoint(Parts):
     def _forget_connection(self, now: float) -> None:
         self._calls.connection_lost(now)
         self.close_reason = None
-        self._close_by = _FOREVER
+        self._close_by = NEVER
         self._pinger = None
         self._replies = None
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.processes import ROOT, TIMEOUT, CentralSystem, Locust, run_locust
+from tests.processes import ROOT, CentralSystem, Locust, run_locust, until
 
 CHARGING = ROOT / "locustfiles" / "charging.py"
 
@@ -158,7 +157,7 @@ def test_firmware_is_rolled_out_over_a_fleet(central_system: CentralSystem, tmp_
         tmp_path, "--headless", "-t", "16s", "-u", "100", "--spawn-rate", "100", "--host", central_system.url,
         "--fleet", str(fleet), "--reconnect-max", "1.5", "--require-online",
     ) as locust:  # fmt: skip
-        wait_for(lambda: connections(central_system) == 100)
+        until(lambda: central_system.connections == 100)
         update = {"location": "https://firmware.invalid/ampswarm-2.7.1.bin", "retrieveDate": "2026-01-01T00:00:00Z"}
         assert [each["result"] for each in central_system.call_all("UpdateFirmware", update)] == [{}] * 100
         run = locust.wait()
@@ -193,23 +192,8 @@ def test_drivers_come_and_go_and_both_ledgers_agree(central_system: CentralSyste
     assert counted["energy_wh"] <= sum(wh for _, _, _, wh in sessions)
 
 
-def connections(central_system: CentralSystem) -> int:
-    status, health = central_system.request("GET", "/healthz")
-    assert status == 200
-    count: int = health["connections"]
-    return count
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it is so; the operator API tells no changes."""
-    end = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.1)
-
-
 def wait_for_ledger(central_system: CentralSystem, condition: Callable[[dict[str, Any]], bool]) -> None:
-    wait_for(lambda: condition(ledger(central_system)))
+    until(lambda: condition(ledger(central_system)))
 
 
 OUTAGE = """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import pki
-from tests.processes import ROOT, CentralSystem, Locust, Run, run_locust
+from tests.processes import ROOT, CentralSystem, Locust, Run, free_port, run_locust
 
 CHARGING = ROOT / "locustfiles" / "charging.py"
 FLEET = """
@@ -21,15 +20,6 @@ arrivals_per_day = 1000
 """
 CERTIFICATES = '[populations.security]\ncertificate = "{identity}.pem"\nprivate_key = "{identity}.key"\n'
 PASSWORDS = '[populations.security]\nprofile = 1\npasswords = "passwords.csv"\n'
-
-
-@pytest.fixture
-def free_port() -> int:
-    """For a master of Locust's, which cannot take one by itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def equip(tmp_path: Path, security: str, count: int, *, broken: int) -> Path:
@@ -58,12 +48,11 @@ def complaint(run: Run) -> str:
 
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")])
-def test_a_certificate_without_pem_is_refused_before_the_start(
-    tmp_path: Path, processes: tuple[str, ...], free_port: int
-) -> None:
+def test_a_certificate_without_pem_is_refused_before_the_start(tmp_path: Path, processes: tuple[str, ...]) -> None:
     """One line for the third of three, also where worker processes will connect: they are on the same host."""
     fleet = equip(tmp_path, CERTIFICATES, 3, broken=3)
-    ports = ("--master-bind-port", f"{free_port}", "--master-port", f"{free_port}") if processes else ()
+    port = str(free_port())
+    ports = ("--master-bind-port", port, "--master-port", port) if processes else ()
     run = run_locust(
         tmp_path, "--headless", "-t", "5s", "-u", "3", "--host", "ws://127.0.0.1:9", "--fleet", str(fleet),
         *processes, *ports,
@@ -75,12 +64,10 @@ def test_a_certificate_without_pem_is_refused_before_the_start(
 
 
 @pytest.mark.parametrize("role", [(), ("--master",)])
-def test_an_identity_without_a_password_is_refused_before_the_start(
-    tmp_path: Path, role: tuple[str, ...], free_port: int
-) -> None:
+def test_an_identity_without_a_password_is_refused_before_the_start(tmp_path: Path, role: tuple[str, ...]) -> None:
     """A master sees that, too: the list is on its own disk."""
     fleet = equip(tmp_path, PASSWORDS, 3, broken=2)
-    ports = ("--master-bind-port", f"{free_port}") if role else ()
+    ports = ("--master-bind-port", str(free_port())) if role else ()
     run = run_locust(
         tmp_path, "--headless", "-t", "5s", "-u", "3", "--host", "ws://127.0.0.1:9", "--fleet", str(fleet),
         *role, *ports,
@@ -90,14 +77,12 @@ def test_an_identity_without_a_password_is_refused_before_the_start(
     )
 
 
-def test_a_worker_whose_disk_lacks_files_counts_its_failures(
-    central_system: CentralSystem, tmp_path: Path, free_port: int
-) -> None:
+def test_a_worker_whose_disk_lacks_files_counts_its_failures(central_system: CentralSystem, tmp_path: Path) -> None:
     """Its master cannot know: each attempt is a failed WS/connect, with pauses, and the log says it once."""
     fleet = equip(tmp_path, CERTIFICATES, 10, broken=4)
     for number in range(5, 11):
         (tmp_path / f"CP{number:06d}.pem").unlink()
-    port = str(free_port)
+    port = str(free_port())
     with (
         Locust(
             tmp_path, "--worker", "--master-host", "127.0.0.1", "--master-port", port, name="worker",

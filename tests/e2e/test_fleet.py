@@ -5,23 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.processes import TIMEOUT, CentralSystem, Locust, run_locust
+from tests.processes import CentralSystem, Locust, free_port, run_locust, until
 
 FLEET = 50
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_the_original_s_environment_runs_a_fleet_headless(central_system: CentralSystem, tmp_path: Path) -> None:
@@ -47,10 +39,7 @@ def test_the_original_s_environment_runs_a_fleet_headless(central_system: Centra
 
 def wait_for_output(file: Path, text: str) -> None:
     """Wait until a process has written a text to its output."""
-    end = time.monotonic() + TIMEOUT
-    while text not in file.read_text():
-        assert time.monotonic() < end, file.read_text()
-        time.sleep(0.05)
+    until(lambda: text in file.read_text())
 
 
 def booted_identities(central_system: CentralSystem) -> set[str]:

@@ -147,41 +147,7 @@ def test_each_misdeed_is_seen_for_what_it_is(pinging: CentralSystem, tmp_path: P
     assert summary["connections"] == 0
 
 
-LATE = """
-from locust import task
-from ampswarm.load import ChargePointUser
-from ampswarm.load.misbehaviour import Misdeed
-
-class Late(ChargePointUser):
-    @task
-    def late(self):
-        self.wait_until(lambda: self.charge_point.is_online, 10)
-        self.misbehave(Misdeed.LATE_ANSWERS, 2.5)
-        self.sleep(600)
-"""
-
-
-def test_a_late_answer_comes_when_nobody_waits_for_it_any_more(pinging: CentralSystem, tmp_path: Path) -> None:
-    """J 4.1.1: the Call has timed out, its answer comes later, and Heartbeats go on meanwhile."""
-    locustfile = tmp_path / "scenario.py"
-    locustfile.write_text(LATE)
-    with Locust(
-        tmp_path, "--headless", "-t", "7s", "-u", "1", "--host", pinging.url, locustfile=locustfile
-    ) as locust:  # fmt: skip
-        pinging.wait_for(lambda line: line["event"] == "booted")
-        status, answer = pinging.request("POST", "/api/v1/charge-points/CP000001/calls/ClearCache?timeout=1", {})
-        assert status != 200, answer
-        run = locust.wait()
-    assert run.status == 0, run.output
-    assert misdeeds(run) == {"late_answers": (1, 0)}
-    assert run.rows["OCPP/Heartbeat"].requests >= 3
-    assert run.rows["/Aggregated"].failures == 0
-    summary = pinging.summary()
-    assert summary["calls_failed"] == {"TimedOut": 1}
-    assert summary["events"]["answers to no outstanding Call"] == 1
-
-
-WRONG = """
+ONE_CALL_GOES_WRONG = """
 from locust import task
 from ampswarm.load import ChargePointUser
 from ampswarm.load.misbehaviour import Misdeed
@@ -190,29 +156,44 @@ class Wrong(ChargePointUser):
     @task
     def wrong(self):
         self.wait_until(lambda: self.charge_point.is_online, 10)
-        self.misbehave(Misdeed.WRONG_ID, 2)
+        self.misbehave(Misdeed({misdeed!r}), {seconds})
         self.sleep(600)
 """
 
 
-def test_a_call_that_is_answered_under_a_wrong_id_times_out(pinging: CentralSystem, tmp_path: Path) -> None:
-    """J 4.2.2: the central system gets an answer that nobody asked for, and none to its Call; the next one it gets."""
+def run_while_a_call_goes_wrong(
+    pinging: CentralSystem, tmp_path: Path, misdeed: str, seconds: float, *, calls_again: bool
+) -> Run:
+    """Let the central system call a charge point that has begun with a misdeed, and see its Call time out once."""
     locustfile = tmp_path / "scenario.py"
-    locustfile.write_text(WRONG)
+    locustfile.write_text(ONE_CALL_GOES_WRONG.format(misdeed=misdeed, seconds=seconds))
     with Locust(
         tmp_path, "--headless", "-t", "7s", "-u", "1", "--host", pinging.url, locustfile=locustfile
     ) as locust:  # fmt: skip
         pinging.wait_for(lambda line: line["event"] == "booted")
         status, answer = pinging.request("POST", "/api/v1/charge-points/CP000001/calls/ClearCache?timeout=1", {})
         assert status != 200, answer
-        assert pinging.call("CP000001", "ClearCache") == {"status": "Accepted"}
+        if calls_again:
+            assert pinging.call("CP000001", "ClearCache") == {"status": "Accepted"}
         run = locust.wait()
     assert run.status == 0, run.output
-    assert misdeeds(run) == {"wrong_id": (1, 0)}
+    assert misdeeds(run) == {misdeed: (1, 0)}
     assert run.rows["/Aggregated"].failures == 0
     summary = pinging.summary()
     assert summary["calls_failed"] == {"TimedOut": 1}
     assert summary["events"]["answers to no outstanding Call"] == 1
+    return run
+
+
+def test_a_late_answer_comes_when_nobody_waits_for_it_any_more(pinging: CentralSystem, tmp_path: Path) -> None:
+    """J 4.1.1: the Call has timed out, its answer comes later, and Heartbeats go on meanwhile."""
+    run = run_while_a_call_goes_wrong(pinging, tmp_path, "late_answers", 2.5, calls_again=False)
+    assert run.rows["OCPP/Heartbeat"].requests >= 3
+
+
+def test_a_call_that_is_answered_under_a_wrong_id_times_out(pinging: CentralSystem, tmp_path: Path) -> None:
+    """J 4.2.2: the central system gets an answer that nobody asked for, and none to its Call; the next one it gets."""
+    run_while_a_call_goes_wrong(pinging, tmp_path, "wrong_id", 2, calls_again=True)
 
 
 WRONG_CLOCK = """

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from tests.fakes.pki import Authority, PrivateKey, key_pem, new_key, pem
 from tests.fakes.tls_offloader import TlsOffloader
-from tests.processes import TIMEOUT, CentralSystem, Locust, run_locust
+from tests.processes import CentralSystem, Locust, run_locust, until
 
 FLEET = """
 [[populations]]
@@ -157,10 +157,10 @@ def test_a_password_is_changed_and_the_profile_raised_over_ocpp(
             tmp_path, "--headless", "-t", "10s", "-u", "1", "--host", f"wss://localhost:{offloader.port}/ocpp",
             "--tls-ca-file", str(ca_files[0]), "--fleet", str(tmp_path / "fleet.toml"), "--reconnect-max", "1.5",
         ) as locust:  # fmt: skip
-            until(lambda: connections(signing) == 1)
+            until(lambda: signing.connections == 1)
             change: dict[str, Any] = {"key": "AuthorizationKey", "value": new}
             assert signing.call("CP000001", "ChangeConfiguration", change) == {"status": "Accepted"}
-            until(lambda: len(offloader.visitors) == 2 and connections(signing) == 1)
+            until(lambda: len(offloader.visitors) == 2 and signing.connections == 1)
             answer = signing.call("CP000001", "GetConfiguration", {"key": ["AuthorizationKey", "SecurityProfile"]})
             assert [(each["key"], each.get("value")) for each in answer["configurationKey"]] == [
                 ("AuthorizationKey", None),
@@ -170,7 +170,7 @@ def test_a_password_is_changed_and_the_profile_raised_over_ocpp(
             assert signing.call("CP000001", "ChangeConfiguration", raised) == {"status": "Accepted"}
             until(lambda: len(offloader.visitors) == 3)
             lowered = {"key": "SecurityProfile", "value": "1"}
-            until(lambda: connections(signing) == 1)
+            until(lambda: signing.connections == 1)
             assert signing.call("CP000001", "ChangeConfiguration", lowered) == {"status": "Rejected"}
             run = locust.wait()
     finally:
@@ -179,18 +179,3 @@ def test_a_password_is_changed_and_the_profile_raised_over_ocpp(
     sent = [base64.b64decode(str(each.authorization).removeprefix("Basic ")) for each in offloader.visitors]
     assert sent == [b"CP000001:secret-of-CP000001", *[b"CP000001:" + bytes.fromhex(new)] * 2]
     assert new not in run.output
-
-
-def connections(central_system: CentralSystem) -> int:
-    status, health = central_system.request("GET", "/healthz")
-    assert status == 200
-    count: int = health["connections"]
-    return count
-
-
-def until(condition: Any) -> None:
-    """Wait until it is so; the operator API tells no changes."""
-    end = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)

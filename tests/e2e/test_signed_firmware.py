@@ -11,7 +11,7 @@ import pytest
 
 from ampswarm.ocppj.timestamps import format_utc
 from tests.fakes import pki
-from tests.processes import TIMEOUT, CentralSystem, Locust
+from tests.processes import CentralSystem, Locust, until
 
 FLEET = 4
 FLEET_FILE = """
@@ -73,13 +73,6 @@ def sent(witness: CentralSystem, action: str) -> dict[str, list[dict[str, Any]]]
         if frame[0] == 2 and frame[2] == action:
             found.setdefault(line["identity"], []).append(frame[3])
     return found
-
-
-def until(said: Any) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not said():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
 
 
 def online(witness: CentralSystem) -> bool:
