@@ -59,6 +59,7 @@ class CentralSystem:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", str(self.port), "--admin-port", "0"),
+                *("--store", "memory"),
                 *("--boot-interval", str(_BOOT_INTERVAL), "--ping-interval-ms", "10000"),
             ],
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The central system's process: `python -m server`, or the console script `central-system`."""
+"""The central system's command: `python -m server`, or the console script `central-system`."""
 
 from __future__ import annotations
 
@@ -7,62 +7,13 @@ import contextlib
 import gc
 import logging
 import resource
-import secrets
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from typing import Final
 
-import orjson
-
-from ampswarm.lifecycle import LifecycleLog
-from ampswarm.ocppj.frames import for_log
-from ampswarm.ocppj.session import UniqueIds
-from ampswarm.ocppj.timestamps import format_utc
-from server.admin import AdminServer, admin_server, bind, build_app
-from server.calls import Calls
-from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
 from server.config import Config, parse_args
-from server.connections import CentralSystem, CloseCode
-from server.handlers import Handlers
-from server.id_tags import IdTags
-from server.listener import listen
-from server.metrics import Metrics
-from server.transactions import Transactions
-
-_FLUSH_INTERVAL: Final = 1.0
-_SHUTDOWN_TIMEOUT: Final = 3.0
-"""Seconds for charge points to answer the Close frame; the process is gone within 5."""
-_ABORT_TIMEOUT: Final = 1.0
-_MAX_LOGGED_MESSAGE: Final = 4096
-_MAX_LOGGED_TRACEBACK: Final = 16384
-
-
-def write_line(fields: dict[str, object]) -> None:
-    """Write one structured line to stderr: the time, then `fields`, as a JSON object."""
-    line = orjson.dumps({"time": format_utc(time.time()), **fields}) + b"\n"
-    # A log that nobody reads any more must not end the service.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-
-
-class _JsonLines(logging.Handler):
-    """Writes what libraries log as lines like all others."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields = {"event": "log", "logger": record.name, "level": record.levelname.lower()}
-        try:
-            text = self.format(record)
-        except Exception as error:  # noqa: BLE001  a library's log line must not end the service
-            text = repr(error)
-        write_line({**fields, "message": text[:_MAX_LOGGED_TRACEBACK].encode("utf-8", "replace").decode()})
-
-
-def _write_payload(identity: str, direction: str, message: bytes) -> None:
-    text = for_log(message)[:_MAX_LOGGED_MESSAGE]
-    write_line({"event": "message", "identity": identity, "direction": direction, "message": text})
+from server.log import JsonLines
+from server.process import Mistake, Process
+from server.supervisor import Place, Supervisor
 
 
 def _raise_open_files_limit() -> None:
@@ -71,137 +22,15 @@ def _raise_open_files_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _ping_for_ever(central: CentralSystem) -> None:
-    loop = asyncio.get_running_loop()
-    due = loop.time()
-    while True:
-        # Behind by more than a turn, it goes on from now: no catching up in a burst.
-        due = max(due + central.seconds_per_slot, loop.time())
-        await asyncio.sleep(due - loop.time())
-        central.ping_next()
-
-
-async def _flush_for_ever(lifecycle: LifecycleLog) -> None:
-    while True:
-        await asyncio.sleep(_FLUSH_INTERVAL)
-        lifecycle.flush(time.monotonic())
-
-
-async def _until_nobody_is_connected(metrics: Metrics, seconds: float) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while metrics.connections and loop.time() < deadline:  # noqa: ASYNC110  no event tells the last
-        await asyncio.sleep(0.02)
-
-
-class _MistakeError(Exception):
-    """Something that the operator has to set right; one line."""
-
-
-def _why(error: Exception) -> str:
-    # UnicodeError: what cannot be a name at all, such as one with a part of 70 characters.
-    return getattr(error, "strerror", None) or "not a host name"
-
-
-class _Process:
-    """All parts of the central system, put together.
-
-    Raises:
-        BadAuthority: the CA for charge points' certificates cannot be used.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._metrics = metrics = Metrics()
-        # Another process before or after this one starts elsewhere, so that ids do not meet.
-        self._transactions = Transactions(first_id=secrets.randbelow(2**30) + 1)
-        self._id_tags = IdTags()
-        self._lifecycle = LifecycleLog(write_line if config.log_lifecycle else None)
-        self._handlers = Handlers(
-            self._transactions,
-            self._id_tags,
-            metrics,
-            boot_interval=config.boot_interval,
-            require_boot=config.require_boot,
-        )
-        self._central = CentralSystem(
-            self._handlers,
-            Calls(UniqueIds(secrets.token_hex(8)), metrics),
-            metrics,
-            self._lifecycle,
-            log_payload=_write_payload if config.log_payload else None,
-            ping_interval=config.ping_interval,
-        )
-        self._desk: CertificateDesk | None = None
-        if config.csr_ca_cert is not None and config.csr_ca_key is not None:
-            authority = CertificateAuthority(config.csr_ca_cert, config.csr_ca_key)
-            self._desk = CertificateDesk(authority, self._central.call, metrics, self._lifecycle)
-            self._handlers.request_certificate = self._desk.accept
-
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT.
-
-        Raises:
-            _MistakeError: a port cannot be listened on.
-        """
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, stopping.set)
-        admin, server = await self._listen()
-        port = server.sockets[0].getsockname()[1]
-        host, admin_host = self._config.host, self._config.admin_host
-        # First of all lines, whatever is logged by those that connect.
-        write_line(
-            {"event": "listening", "host": host, "port": port, "admin_host": admin_host, "admin_port": admin.port}
-        )
-        serving = asyncio.create_task(admin.serve())
-        tasks = [asyncio.create_task(_flush_for_ever(self._lifecycle))]
-        if self._central.seconds_per_slot:
-            tasks.append(asyncio.create_task(_ping_for_ever(self._central)))
-        await stopping.wait()
-        for task in tasks:
-            task.cancel()
-        server.close()
-        await self._close(admin, serving)
-        self._lifecycle.flush(time.monotonic(), final=True)
-        write_line({"event": "stopped", **self._metrics.snapshot(), "transactions": self._transactions.ledger()})
-
-    async def _listen(self) -> tuple[AdminServer, asyncio.Server]:
-        config = self._config
-        app = build_app(
-            central=self._central,
-            handlers=self._handlers,
-            transactions=self._transactions,
-            id_tags=self._id_tags,
-            lifecycle=self._lifecycle,
-            token=config.admin_token,
-        )
-        try:
-            listening = await bind(config.admin_host, config.admin_port)
-        except (OSError, UnicodeError) as error:
-            where = f"{config.admin_host} port {config.admin_port} (--admin-host, --admin-port)"
-            raise _MistakeError(f"cannot listen on {where}: {_why(error)}") from None
-        try:
-            server = await listen(self._central, config.host, config.port)
-        except (OSError, UnicodeError) as error:
-            listening.close()
-            raise _MistakeError(f"cannot listen on {config.host} port {config.port}: {_why(error)}") from None
-        return admin_server(app, listening), server
-
-    async def _close(self, admin: AdminServer, serving: asyncio.Task[None]) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SHUTDOWN_TIMEOUT + _ABORT_TIMEOUT
-        admin.stop()
-        if self._desk is not None:
-            self._desk.close()
-        self._central.close_all(CloseCode.GOING_AWAY, "the central system is going away")
-        await _until_nobody_is_connected(self._metrics, _SHUTDOWN_TIMEOUT)
-        self._central.abort_all()
-        await _until_nobody_is_connected(self._metrics, _ABORT_TIMEOUT)
-        done, _ = await asyncio.wait([serving], timeout=max(0.0, deadline - loop.time()))
-        if not done:
-            serving.cancel()
+async def _run(config: Config, place: Place | None) -> None:
+    if place is not None:
+        await Process(place.adapt(config), place.number, place.hub).run()
+    else:
+        process = Process(config)
+        # What was imported stays: no collection need walk through it while charge points wait.
+        gc.collect()
+        gc.freeze()
+        await process.run()
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -210,15 +39,14 @@ def main(args: Sequence[str] | None = None) -> int:
     # picows reports each broken frame of a peer at level ERROR; here that is a peer's doing and is
     # counted. Handlers' own faults are logged where they happen.
     logging.getLogger("picows").setLevel(logging.CRITICAL)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_JsonLines()], force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[JsonLines()], force=True)
     _raise_open_files_limit()
+    place = Place.find()
     try:
-        process = _Process(config)
-        # What was imported stays: no collection need walk through it while charge points wait.
-        gc.collect()
-        gc.freeze()
-        asyncio.run(process.run())
-    except (BadAuthority, _MistakeError) as mistake:
+        if place is None and config.processes > 1:
+            return asyncio.run(Supervisor(config, list(sys.argv[1:] if args is None else args)).run())
+        asyncio.run(_run(config, place))
+    except Mistake as mistake:
         sys.stderr.write(f"central-system: error: {mistake}\n")
         return 2
     return 0

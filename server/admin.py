@@ -25,15 +25,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import ampswarm
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.errors import OcppError
-from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import format_utc, parse_utc
-from server.calls import CallFailed, Outcome, Result, call_each, check
-from server.connections import CentralSystem, Connection
+from server import transactions
+from server.calls import CallFailed, Outcome, Result, check
+from server.cluster import Body as Live
+from server.connections import CentralSystem
+from server.fleet import Fleet
 from server.gate import PREFIX, Gate
 from server.handlers import BootPolicy, Handlers
 from server.id_tags import IdTagInfo, IdTags, TooManyIdTags
-from server.records import Record, connectors
-from server.transactions import Ended, Transaction, Transactions
+from server.readiness import Readiness
+from server.records import Record, Records, Registered
+from server.settings import Settings
+from server.store import Store, StoreFailed
 
 MAX_PAGE: Final = 1000
 MAX_CONCURRENCY: Final = 10_000
@@ -49,10 +53,11 @@ _HTTP_STATUS: Final = {
     Outcome.CONNECTION_LOST: HTTPStatus.BAD_GATEWAY,
     Outcome.INVALID_ANSWER: HTTPStatus.BAD_GATEWAY,
     Outcome.SHUTTING_DOWN: HTTPStatus.SERVICE_UNAVAILABLE,
+    Outcome.UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 Timeout = Annotated[float, Query(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)]
-Offset = Annotated[int, Query(ge=0)]
+Before = Annotated[int | None, Query(ge=0, le=2**62)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
@@ -78,6 +83,14 @@ class IdTagBody(_Model):
     status: Literal["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"]
     expiry_date: str | None = Field(None, alias="expiryDate")
     parent_id_tag: str | None = Field(None, alias="parentIdTag", max_length=20)
+    one_at_a_time: bool = Field(default=False, alias="oneAtATime")
+    """Whether another transaction with it is answered ConcurrentTx while one runs."""
+
+
+class UnknownBody(_Model):
+    """What id tags are answered that were not set."""
+
+    status: Literal["Accepted", "Blocked", "Expired", "Invalid"]
 
 
 class BootPolicyBody(_Model):
@@ -135,39 +148,49 @@ def _refused(error: OcppError) -> Response:
 class _Api:
     """The routes.
 
-    Args:
-        central: the charge points.
-        handlers: where the boot policy is.
-        transactions: the book of transactions.
-        id_tags: the id tags.
-        lifecycle: where Calls to many are logged when they end.
+    Arguments as those of `build_app`.
     """
 
     def __init__(
         self,
         *,
         central: CentralSystem,
+        fleet: Fleet,
         handlers: Handlers,
-        transactions: Transactions,
+        settings: Settings,
         id_tags: IdTags,
+        records: Records,
+        store: Store,
+        readiness: Readiness,
         lifecycle: LifecycleLog,
     ) -> None:
         self._central = central
+        self._fleet = fleet
         self._handlers = handlers
-        self._transactions = transactions
+        self._settings = settings
         self._id_tags = id_tags
+        self._records = records
+        self._store = store
+        self._readiness = readiness
         self._lifecycle = lifecycle
 
     def router(self) -> APIRouter:
         router = APIRouter(route_class=_OrjsonRoute)
         for method, path, endpoint in (
             ("GET", "/healthz", self.health),
+            ("GET", "/readyz", self.ready),
             ("GET", f"{PREFIX}/charge-points", self.charge_points),
             ("GET", f"{PREFIX}/charge-points/{{identity:path}}", self.charge_point),
             ("POST", f"{PREFIX}/charge-points/{{identity:path}}/calls/{{action}}", self.call),
             ("POST", f"{PREFIX}/calls/{{action}}", self.call_many),
             ("GET", f"{PREFIX}/transactions", self.transactions),
+            ("GET", f"{PREFIX}/transactions/{{transaction_id}}", self.transaction),
             ("GET", f"{PREFIX}/ledger", self.ledger),
+            ("GET", f"{PREFIX}/ledger/anomalies", self.anomalies),
+            ("GET", f"{PREFIX}/id-tags", self.id_tags),
+            ("PUT", f"{PREFIX}/id-tags", self.put_id_tags),
+            ("GET", f"{PREFIX}/unknown-id-tags", self.unknown_id_tags),
+            ("PUT", f"{PREFIX}/unknown-id-tags", self.put_unknown_id_tags),
             ("GET", f"{PREFIX}/id-tags/{{id_tag:path}}", self.id_tag),
             ("PUT", f"{PREFIX}/id-tags/{{id_tag:path}}", self.put_id_tag),
             ("DELETE", f"{PREFIX}/id-tags/{{id_tag:path}}", self.delete_id_tag),
@@ -181,26 +204,45 @@ class _Api:
         """Answer whether the process serves charge points."""
         if self._central.is_closing:
             return _json({"status": "stopping"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return _json(
-            {"status": "ok", "version": ampswarm.__version__, "connections": self._central.count(connected=True)}
+        return _json({"status": "ok", "version": ampswarm.__version__, "connections": len(self._central)})
+
+    async def ready(self) -> Response:
+        """Answer whether charge points should be sent here."""
+        readiness = self._readiness
+        return _json(readiness.as_json(), HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def charge_points(
+        self,
+        *,
+        connected: bool | None = None,
+        registration: Literal["unknown", "accepted", "pending", "rejected"] | None = None,
+        prefix: str | None = None,
+        after: str | None = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """List charge points in the order of their identities; `next` is the `after` of the next page."""
+        nodes = self._fleet.nodes
+        found = await self._records.page(
+            limit + 1,
+            after=after,
+            prefix=prefix,
+            registration=None if registration is None else Registered(registration),
+            connected_to=nodes if connected else None,
+            not_connected_to=nodes if connected is False else None,
         )
-
-    async def charge_points(self, *, connected: bool | None = None, offset: Offset = 0, limit: Limit = 100) -> Response:
-        """List charge points in the order in which they came, connected ones first.
-
-        Pages shift while charge points come and go.
-        """
-        total = self._central.count(connected=connected)
-        page = self._central.page(offset, limit, connected=connected)
-        items = [self._charge_point(identity, known) for identity, known in page]
-        return _json({**_paging(total, offset, len(items)), "charge_points": items})
+        page = found[:limit]
+        live = await self._fleet.describe([record.identity for record in page])
+        items = [_charge_point(record, live.get(record.identity)) for record in page]
+        return _json({"charge_points": items, "next": page[-1].identity if len(found) > limit else None})
 
     async def charge_point(self, identity: str) -> Response:
         """Tell what is known of a charge point."""
-        known = self._central.get(identity)
-        if known is None:
-            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "no such charge point since the start")
-        return _json(self._charge_point(identity, known))
+        record = await self._records.get(identity)
+        if record is None:
+            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "no such charge point has ever connected")
+        live = await self._fleet.describe([identity])
+        fields = _charge_point(record, live.get(identity))
+        return _json({**fields, "configuration": record.configuration})
 
     async def call(
         self,
@@ -213,7 +255,7 @@ class _Api:
         try:
             # Before it is looked up, so that a wrong Call is told so whoever it is for.
             check(action, payload or {})
-            result = await self._central.call(identity, action, payload or {}, timeout)
+            result = await self._fleet.call(identity, action, payload or {}, timeout)
         except OcppError as error:
             return _refused(error)
         except CallFailed as failed:
@@ -227,23 +269,20 @@ class _Api:
             check(action, payload)
         except OcppError as error:
             return _refused(error)
-        identities = self._central.connected if body.identities is None else list(dict.fromkeys(body.identities))
-
-        async def call(identity: str) -> Payload:
-            return await self._central.call(identity, action, payload, body.timeout)
-
-        lines = self._lines(action, call, identities, min(body.concurrency, len(identities)))
-        return _Streamed(lines, "application/x-ndjson")
+        identities = None if body.identities is None else list(dict.fromkeys(body.identities))
+        batches = self._fleet.call_many(identities, action, payload, body.timeout, body.concurrency)
+        return _Streamed(self._lines(action, batches, identities), "application/x-ndjson")
 
     async def _lines(
-        self, action: str, call: Callable[[str], Awaitable[Payload]], identities: list[str], concurrency: int
+        self, action: str, batches: AsyncGenerator[list[Result], None], identities: list[str] | None
     ) -> AsyncGenerator[bytes, None]:
         began = time.monotonic()
         results = 0
         errors: Counter[str] = Counter()
         is_complete = False
+        summary: dict[str, object] = {}
         try:
-            async with contextlib.aclosing(call_each(call, self._while_open(identities), concurrency)) as batches:
+            async with contextlib.aclosing(batches):
                 async for batch in batches:
                     for _, result in batch:
                         if isinstance(result, CallFailed):
@@ -251,76 +290,111 @@ class _Api:
                         else:
                             results += 1
                     yield b"".join(_line(result) for result in batch)
-            is_complete = results + errors.total() == len(identities)
+            is_complete = identities is None or results + errors.total() == len(identities)
         finally:
-            summary = {
-                "charge_points": len(identities),
+            ended = results + errors.total()
+            charge_points = ended if identities is None else len(identities)
+            summary |= {
+                "charge_points": charge_points,
                 "results": results,
                 "errors": dict(sorted(errors.items())),
-                "not_called": len(identities) - results - errors.total(),
+                "not_called": charge_points - ended,
                 "seconds": round(time.monotonic() - began, 3),
             }
             self._lifecycle.write("campaign", time.monotonic(), action=action, is_complete=is_complete, **summary)
         yield orjson.dumps({"summary": summary}) + b"\n"
 
-    def _charge_point(self, identity: str, known: Connection | Record) -> dict[str, object]:
-        return {
-            "identity": identity,
-            "connected": isinstance(known, Connection),
-            "registration": known.registered.value,
-            "boot": None if known.boot is None else orjson.loads(known.boot),
-            "connectors": connectors(known.statuses),
-            "calls_waiting": self._central.calls_waiting(identity),
-            "last_seen": format_utc(known.last_seen),
-        }
-
-    def _while_open(self, identities: list[str]) -> Iterator[str]:
-        for identity in identities:
-            if self._central.is_closing:
-                return
-            yield identity
-
     async def transactions(
-        self, state: Literal["open", "ended"] | None = None, offset: Offset = 0, limit: Limit = 100
+        self,
+        state: Literal["open", "stopped", "superseded"] | None = None,
+        identity: str | None = None,
+        before: Before = None,
+        limit: Limit = 100,
     ) -> Response:
-        """List the open transactions, oldest first, and the last ended ones, latest first."""
-        book = self._transactions
-        opened = 0 if state == "ended" else book.running
-        total = opened + (0 if state == "open" else book.remembered)
-        items = [_transaction(each) for each in book.page(offset, limit, state)]
-        return _json({**_paging(total, offset, len(items)), "transactions": items})
+        """List transactions, the latest first; `next` is the `before` of the next page."""
+        rows = await self._store.read(lambda db: transactions.page(db, limit + 1, before, state, identity))
+        items = [_transaction(row) for row in rows[:limit]]
+        return _json({"transactions": items, "next": rows[limit - 1].id if len(rows) > limit else None})
+
+    async def transaction(self, transaction_id: int) -> Response:
+        """Tell what is known of one transaction."""
+        row = await self._store.read(lambda db: transactions.get(db, transaction_id))
+        if row is None:
+            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "no such transaction is remembered")
+        return _json(_transaction(row))
 
     async def ledger(self) -> Response:
-        """Tell what was counted since the start."""
-        return _json(self._transactions.ledger())
+        """Tell what was counted since the store was made: started = open + stopped + superseded."""
+        return _json(await self._store.read(transactions.ledger))
+
+    async def anomalies(
+        self,
+        kind: str | None = None,
+        identity: str | None = None,
+        before: Before = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """List what a ledger should not have, the latest first; `next` is the `before` of the next page."""
+        rows = await self._store.read(lambda db: transactions.anomalies(db, limit + 1, before, kind, identity))
+        items = [
+            {
+                "id": row.id,
+                "at": format_utc(row.at),
+                "kind": row.kind,
+                "identity": row.identity,
+                "transaction_id": row.transaction_id,
+                "detail": row.detail,
+            }
+            for row in rows[:limit]
+        ]
+        return _json({"anomalies": items, "next": rows[limit - 1].id if len(rows) > limit else None})
+
+    async def id_tags(self, after: str | None = None, limit: Limit = 100) -> Response:
+        """List the id tags that were set, in lower case."""
+        found = self._id_tags.page(limit + 1, after)
+        items = {id_tag: _id_tag(info) for id_tag, info in found[:limit]}
+        return _json({"id_tags": items, "next": found[limit - 1][0] if len(found) > limit else None})
+
+    async def put_id_tags(self, body: dict[str, IdTagBody]) -> Response:
+        """Set what many id tags are answered."""
+        infos = {}
+        for id_tag, each in body.items():
+            mistake = _mistake(id_tag, each)
+            if mistake is not None:
+                return _failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"{id_tag[:40]}: {mistake}")
+            infos[id_tag] = _info(each)
+        await self._settings.put_id_tags(infos)
+        return _json({"id_tags": len(infos)})
+
+    async def unknown_id_tags(self) -> Response:
+        """Tell what id tags are answered that were not set."""
+        return _json({"status": self._id_tags.unknown})
+
+    async def put_unknown_id_tags(self, body: UnknownBody) -> Response:
+        """Set what id tags are answered that were not set."""
+        await self._settings.put_unknown(body.status)
+        return await self.unknown_id_tags()
 
     async def id_tag(self, id_tag: str) -> Response:
         """Tell what was set for an id tag."""
         info = self._id_tags.get(id_tag)
         if info is None:
-            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "nothing was set for it: it is Accepted")
-        return _json(info.as_payload())
+            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "nothing was set for it")
+        return _json(_id_tag(info))
 
     async def put_id_tag(self, id_tag: str, body: IdTagBody) -> Response:
         """Set what an id tag is answered."""
-        if not 0 < len(id_tag) <= 20:
-            return _failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", "an id tag has 1 to 20 characters")
-        if body.expiry_date is not None:
-            try:
-                parse_utc(body.expiry_date)
-            except ValueError as error:
-                return _failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"expiryDate: {error}")
-        info = IdTagInfo(body.status, body.expiry_date, body.parent_id_tag)
-        try:
-            self._id_tags.put(id_tag, info)
-        except TooManyIdTags as full:
-            return _failure(HTTPStatus.CONFLICT, "TooManyIdTags", str(full))
-        return _json(info.as_payload())
+        mistake = _mistake(id_tag, body)
+        if mistake is not None:
+            return _failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", mistake)
+        info = _info(body)
+        await self._settings.put_id_tags({id_tag: info})
+        return _json(_id_tag(info))
 
     async def delete_id_tag(self, id_tag: str) -> Response:
-        """Forget an id tag: it is Accepted again."""
-        if not self._id_tags.delete(id_tag):
-            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "nothing was set for it: it is Accepted")
+        """Forget an id tag: it is one of the unknown ones again."""
+        if not await self._settings.delete_id_tags([id_tag]):
+            return _failure(HTTPStatus.NOT_FOUND, "NotFound", "nothing was set for it")
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def boot_policy(self) -> Response:
@@ -330,30 +404,67 @@ class _Api:
 
     async def put_boot_policy(self, body: BootPolicyBody) -> Response:
         """Set what BootNotification.req is answered from now on."""
-        self._handlers.boot_policy = BootPolicy(body.status, body.interval)
+        await self._settings.put_boot_policy(BootPolicy(body.status, body.interval))
         return await self.boot_policy()
 
 
-def _paging(total: int, offset: int, count: int) -> dict[str, object]:
-    after = offset + count
-    return {"total": total, "offset": offset, "next_offset": after if count and after < total else None}
-
-
-def _transaction(each: Transaction | Ended) -> dict[str, object]:
-    transaction = each.transaction if isinstance(each, Ended) else each
-    fields: dict[str, object] = {
-        "transaction_id": transaction.transaction_id,
-        "identity": transaction.identity,
-        "connector_id": transaction.connector_id,
-        "id_tag": transaction.id_tag,
-        "meter_start_wh": transaction.meter_start,
-        "started_at": transaction.timestamp,
-        "state": "open",
+def _charge_point(record: Record, live: Live | None) -> dict[str, object]:
+    connected_at = record.connected_at if live is None else live["connected_at"]
+    return {
+        "identity": record.identity,
+        "connected": live is not None,
+        "node": None if live is None else live["node"],
+        "registration": record.registration.value,
+        "boot": record.boot,
+        "booted_at": _time(record.booted_at),
+        "connectors": record.connectors,
+        "connected_at": _time(connected_at),
+        "last_seen": _time(record.last_seen if live is None else live["last_seen"]),
+        "round_trip_seconds": None if live is None else live["round_trip"],
+        "calls_waiting": 0 if live is None else live["calls_waiting"],
     }
-    if isinstance(each, Ended):
-        fields["state"] = each.end.value
-        fields |= {"meter_stop_wh": each.meter_stop, "stopped_at": each.timestamp, "reason": each.reason}
-    return fields
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else format_utc(seconds)
+
+
+def _mistake(id_tag: str, body: IdTagBody) -> str | None:
+    if not 0 < len(id_tag) <= 20:
+        return "an id tag has 1 to 20 characters"
+    if body.expiry_date is not None:
+        try:
+            parse_utc(body.expiry_date)
+        except ValueError as error:
+            return f"expiryDate: {error}"
+    return None
+
+
+def _info(body: IdTagBody) -> IdTagInfo:
+    return IdTagInfo(body.status, body.expiry_date, body.parent_id_tag, body.one_at_a_time)
+
+
+def _id_tag(info: IdTagInfo) -> dict[str, object]:
+    return {**info.as_payload(), **({"oneAtATime": True} if info.one_at_a_time else {})}
+
+
+def _transaction(row: Any) -> dict[str, object]:  # noqa: ANN401  a row of SQLAlchemy's
+    return {
+        "transaction_id": row.id,
+        "identity": row.identity,
+        "connector_id": row.connector_id,
+        "id_tag": row.id_tag,
+        "state": row.state,
+        "started_at": row.started_at,
+        "meter_start_wh": row.meter_start,
+        "meter_values": row.meter_values,
+        "meter_last_wh": row.meter_last,
+        "stopped_at": row.stopped_at,
+        "meter_stop_wh": row.meter_stop,
+        "reason": row.reason,
+        "received_at": _time(row.received_at),
+        "ended_at": _time(row.ended_at),
+    }
 
 
 def _line(result: Result) -> bytes:
@@ -383,22 +494,39 @@ async def _fault(_request: Request, _error: Exception) -> Response:
     return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "a fault of the central system; see its log")
 
 
+async def _store_failed(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreFailed)
+    return _failure(HTTPStatus.SERVICE_UNAVAILABLE, "StoreFailed", error.reason)
+
+
+async def _too_many(_request: Request, error: Exception) -> Response:
+    return _failure(HTTPStatus.CONFLICT, "TooManyIdTags", str(error))
+
+
 def build_app(
     *,
     central: CentralSystem,
+    fleet: Fleet,
     handlers: Handlers,
-    transactions: Transactions,
+    settings: Settings,
     id_tags: IdTags,
+    records: Records,
+    store: Store,
+    readiness: Readiness,
     lifecycle: LifecycleLog,
     token: str | None,
 ) -> ASGIApp:
     """Return the operator API as an ASGI application.
 
     Args:
-        central: the charge points.
+        central: the connections of this process.
+        fleet: the charge points of all processes.
         handlers: where the boot policy is.
-        transactions: the book of transactions.
+        settings: sets id tags and the boot policy.
         id_tags: the id tags.
+        records: what charge points said of themselves.
+        store: where the book of transactions is.
+        readiness: what `/readyz` says.
         lifecycle: where Calls to many are logged when they end.
         token: the bearer token of requests; `None` asks for none.
     """
@@ -413,12 +541,22 @@ def build_app(
         exception_handlers={
             RequestValidationError: _invalid,
             HTTPException: _http_error,
+            StoreFailed: _store_failed,
+            TooManyIdTags: _too_many,
             Exception: _fault,
         },
     )
     app.include_router(
         _Api(
-            central=central, handlers=handlers, transactions=transactions, id_tags=id_tags, lifecycle=lifecycle
+            central=central,
+            fleet=fleet,
+            handlers=handlers,
+            settings=settings,
+            id_tags=id_tags,
+            records=records,
+            store=store,
+            readiness=readiness,
+            lifecycle=lifecycle,
         ).router()
     )
     return Gate(app, token)

@@ -31,6 +31,8 @@ class Outcome(StrEnum):
     INVALID_ANSWER = "InvalidAnswer"
     """The answer is no CallResult or CallError, or breaks the schema of the action."""
     SHUTTING_DOWN = "ShuttingDown"
+    UNREACHABLE = "Unreachable"
+    """The process that the charge point is connected to has gone, or does not answer."""
 
 
 class CallFailed(Exception):  # noqa: N818  what happened to a Call, and mostly not a fault of the program

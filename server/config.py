@@ -14,7 +14,12 @@ from typing import Final, NoReturn
 import configargparse
 
 import ampswarm
-from ampswarm.option_types import boolean, integer, name_variable, port
+from ampswarm.option_types import boolean, integer, name_variable, port, seconds
+from server.bus import BadBus
+from server.redis_bus import check_url as check_bus
+from server.store import DEFAULT as DEFAULT_STORE
+from server.store import MEMORY, BadStore
+from server.store import check_url as check_store
 
 MAX_INTERVAL_MS: Final = 24 * 60 * 60 * 1000
 TOKEN_VARIABLE: Final = "ADMIN_TOKEN"  # noqa: S105  the name of the variable
@@ -49,6 +54,18 @@ class Config:
     """PEM file of the CA that signs certificates of charge points; `None` rejects all requests."""
     csr_ca_key: Path | None = None
     """PEM file of its private key."""
+    store: str = field(default=DEFAULT_STORE, repr=False)
+    """`memory`, `sqlite:///FILE` or `postgresql+asyncpg://…`; it may have a password."""
+    keep_transactions: int = 10_000_000
+    """Ended transactions that are remembered."""
+    bus: str | None = field(default=None, repr=False)
+    """`redis://…`, by which replicas talk to each other; `None` for a replica that is alone."""
+    processes: int = 1
+    """Processes that share the port."""
+    drain_rate: int = 5000
+    """Connections closed in a second when it is told to stop."""
+    drain_delay: float = 0.0
+    """Seconds for a load balancer to see that it is not ready any more, before the first connection is closed."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -59,6 +76,9 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no
 
 
 _milliseconds = integer(0, MAX_INTERVAL_MS, "a time in milliseconds")
+_transactions = integer(0, 2**31 - 1, "a number of transactions")
+_processes = integer(1, 256, "a number of processes")
+_connections = integer(1, 10_000_000, "a number of connections")
 _seconds = integer(1, 86400, "a time in seconds")
 
 
@@ -107,10 +127,35 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         help="PEM file of the CA that signs what charge points send in SignCertificate; without it, all is rejected",
     )
     add("--csr-ca-key", metavar="FILE", env_var="CSR_CA_KEY", type=Path, help="PEM file of its private key")
+    add("--store", metavar="URL", env_var="STORE", default=default.store,
+        help="where records are kept: memory, sqlite:///FILE, or postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE "
+        "(better in the environment), which replicas share")  # fmt: skip
+    add("--keep-transactions", metavar="N", env_var="KEEP_TRANSACTIONS", type=_transactions,
+        default=default.keep_transactions, help="ended transactions that are remembered; all are counted")  # fmt: skip
+    add("--bus", metavar="URL", env_var="BUS",
+        help="redis://HOST:PORT, by which the replicas that share a store talk to each other; a replica that is "
+        "alone needs none")  # fmt: skip
+    add("--processes", metavar="N", env_var="PROCESSES", type=_processes, default=default.processes,
+        help="processes that share the ports, on a host with more than one core")  # fmt: skip
+    add("--drain-rate", metavar="N", env_var="DRAIN_RATE", type=_connections, default=default.drain_rate,
+        help="connections closed in a second, with code 1012, after SIGTERM")  # fmt: skip
+    add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
+        help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
         parser.error("--csr-ca-cert (CSR_CA_CERT) and --csr-ca-key (CSR_CA_KEY) need each other")
+    try:
+        check_store(options.store)
+    except BadStore as bad:
+        parser.error(f"--store or STORE: {bad}")
+    if options.bus is not None:
+        try:
+            check_bus(options.bus)
+        except BadBus as bad:
+            parser.error(f"--bus or BUS: {bad}")
+    if options.processes > 1 and options.store == MEMORY:
+        parser.error("--processes or PROCESSES: several processes need a store that they can share, not memory")
     token = os.environ.get(TOKEN_VARIABLE) or None
     if token is not None and not (token.isascii() and all(" " < char < "\x7f" for char in token)):
         parser.error(f"{TOKEN_VARIABLE}: a token is made of visible ASCII characters")
@@ -130,6 +175,12 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         admin_token=token,
         csr_ca_cert=options.csr_ca_cert,
         csr_ca_key=options.csr_ca_key,
+        store=options.store,
+        keep_transactions=options.keep_transactions,
+        bus=options.bus,
+        processes=options.processes,
+        drain_rate=options.drain_rate,
+        drain_delay=options.drain_delay,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from functools import partial
 from typing import Final, Protocol
 
 from ampswarm.lifecycle import LifecycleLog
@@ -26,17 +26,18 @@ from ampswarm.ocppj.frames import (
 )
 from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
-from server.handlers import Handlers
+from server.handlers import Handlers, Later
+from server.journal import Journal
 from server.metrics import Metrics
-from server.records import Record, Registered, Statuses
+from server.records import Records, Registered
+from server.transactions import Kept
 
 MAX_MESSAGE: Final = 256 * 1024
 """Bytes; the longest message that is taken (RFC 6455, 7.4.1: else 1009)."""
 
 MAX_PING_SLOTS: Final = 256
-
-MAX_REMEMBERED: Final = 100_000
-"""Charge points that are remembered after their connection went; the oldest is forgotten first."""
+_PASSWORD: Final = "authorizationkey"  # noqa: S105  the name of a configuration key
+"""It is write only (whitepaper 7): nothing that tells it is kept with the others."""
 
 PayloadLog = Callable[[str, str, bytes], None]
 """Takes a charge point's identity, `in` or `out`, and the message."""
@@ -52,6 +53,7 @@ class CloseCode:
     INVALID_TEXT: Final = 1007
     POLICY_VIOLATION: Final = 1008
     MESSAGE_TOO_BIG: Final = 1009
+    SERVICE_RESTART: Final = 1012
 
 
 class Peer(Protocol):
@@ -75,15 +77,15 @@ class Connection:
 
     __slots__ = (
         "_central",
-        "boot",
+        "answering",
         "identity",
         "last_seen",
         "opened_at",
         "peer",
-        "pong_missing",
+        "pinged_at",
         "registered",
+        "round_trip",
         "slot",
-        "statuses",
     )
 
     def __init__(self, central: CentralSystem, identity: str, peer: Peer, now: float) -> None:
@@ -94,13 +96,14 @@ class Connection:
         """Seconds, monotonic."""
         self.registered = Registered.UNKNOWN
         """What its BootNotification was answered, on this connection or an earlier one."""
-        self.boot: str | None = None
-        """The payload of its last BootNotification, as JSON."""
-        self.statuses: Statuses = ()
+        self.answering: tuple[str, ...] = ()
+        """Ids of its Calls whose answers wait for the store. A tuple, because it is mostly the shared empty one."""
         self.last_seen = time.time()
         """Seconds since 1970: when its last message or PONG came."""
-        self.pong_missing = False
-        """Whether the last PING was not answered yet."""
+        self.pinged_at: float | None = None
+        """Seconds, monotonic: when the PING went out that was not answered yet; `None` when there is none."""
+        self.round_trip: float | None = None
+        """Seconds from the last PING that was answered to its PONG."""
         self.slot = 0
         """Its place in the rhythm of PINGs."""
 
@@ -130,7 +133,9 @@ class Connection:
 
     def pong(self) -> None:
         """Take a PONG."""
-        self.pong_missing = False
+        if self.pinged_at is not None:
+            self.round_trip = time.monotonic() - self.pinged_at
+            self.pinged_at = None
         self.last_seen = time.time()
 
 
@@ -140,6 +145,8 @@ class CentralSystem:
     Args:
         handlers: the answers.
         calls: the Calls to charge points.
+        journal: what must be kept before it is answered.
+        records: what charge points say of themselves.
         metrics: the counters.
         lifecycle: where connections and boots are logged.
         log_payload: called for each message; `None` logs none.
@@ -150,6 +157,8 @@ class CentralSystem:
         self,
         handlers: Handlers,
         calls: Calls,
+        journal: Journal,
+        records: Records,
         metrics: Metrics,
         lifecycle: LifecycleLog,
         *,
@@ -158,15 +167,22 @@ class CentralSystem:
     ) -> None:
         self._handlers = handlers
         self._calls = calls
+        self._journal = journal
+        self._records = records
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
+        self.password_changed: Callable[[str, str], None] | None = None
+        """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
+        self.opened: Callable[[str], None] | None = None
+        """Called with the identity of each charge point that connects."""
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
-        self._remembered: dict[str, Record] = {}
         # Identities that were accepted since this process started.
         self._accepted: set[str] = set()
+        # Connections that are to be closed once their last answers are out.
+        self._leaving: dict[Connection, tuple[int, str]] = {}
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
         # a timer for each, and no burst of a million frames at once.
         slots = max(1, min(MAX_PING_SLOTS, round(ping_interval * 10)))
@@ -181,24 +197,35 @@ class CentralSystem:
         connection = Connection(self, identity, peer, now)
         before = self._connections.get(identity)
         if before is not None:
-            self._metrics.events["connections replaced"] += 1
-            self._lifecycle.write("replaced", now, identity=identity)
-            self._forget(before)
-            before.peer.close(CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
-        record = self._remembered.pop(identity, None)
-        if record is not None:
-            connection.registered = record.registered
-            connection.boot = record.boot
-            connection.statuses = record.statuses
-        elif identity in self._accepted:
+            self._replace(before)
+        if identity in self._accepted:
             connection.registered = Registered.ACCEPTED
         self._connections[identity] = connection
+        self._records.connected(identity, connection.last_seen)
         connection.slot = self._slot
         self._slots[connection.slot].add(connection)
         self._metrics.connections += 1
         self._metrics.events["connections opened"] += 1
         self._lifecycle.write("connected", now, identity=identity)
+        if self.opened is not None:
+            self.opened(identity)
         return connection
+
+    def moved(self, identity: str) -> None:
+        """A charge point has connected to another process: close what it had here."""
+        connection = self._connections.get(identity)
+        if connection is not None:
+            self._replace(connection)
+
+    def standing(self) -> list[tuple[str, float]]:
+        """Return who is connected, and since when, in seconds since 1970."""
+        offset = time.time() - time.monotonic()
+        return [(each.identity, each.opened_at + offset) for each in self._connections.values()]
+
+    def connected_since(self, identity: str) -> float | None:
+        """Return since when a charge point is connected, in seconds since 1970; `None` when it is not."""
+        connection = self._connections.get(identity)
+        return None if connection is None else connection.opened_at + time.time() - time.monotonic()
 
     def disconnected(self, connection: Connection, why: str) -> None:
         """A connection is gone.
@@ -232,13 +259,14 @@ class CentralSystem:
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
         self._slot = (self._slot + 1) % len(self._slots)
+        now = time.monotonic()
         for connection in tuple(self._slots[self._slot]):
-            if connection.pong_missing:
+            if connection.pinged_at is not None:
                 self._metrics.events["pings lost"] += 1
                 self.disconnected(connection, "no PONG")
                 connection.peer.abort()
             else:
-                connection.pong_missing = True
+                connection.pinged_at = now
                 connection.peer.ping()
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
@@ -257,39 +285,42 @@ class CentralSystem:
         connection = self._connections.get(identity)
         if connection is None:
             raise CallFailed(Outcome.NOT_CONNECTED)
-        return await self._calls.start(identity, connection.send, action, payload, timeout)
+        result = await self._calls.start(identity, connection.send, action, payload, timeout)
+        if action == "GetConfiguration":
+            self._records.configured(identity, result.get("configurationKey", []))
+        elif action == "ChangeConfiguration" and result["status"] == "Accepted":
+            self._reconfigured(identity, payload)
+        return result
 
-    def get(self, identity: str) -> Connection | Record | None:
-        """Return what is known of a charge point; `None` when nothing is."""
-        return self._connections.get(identity) or self._remembered.get(identity)
+    def get(self, identity: str) -> Connection | None:
+        """Return the connection of a charge point; `None` when this process has none."""
+        return self._connections.get(identity)
 
     def calls_waiting(self, identity: str) -> int:
         """Return how many Calls a charge point has not answered yet, or was not even sent."""
         return self._calls.waiting(identity)
 
+    def __len__(self) -> int:
+        return len(self._connections)
+
     @property
     def connected(self) -> list[str]:
-        """The identities of all charge points that are connected now."""
+        """The identities of all charge points that are connected to this process."""
         return list(self._connections)
 
-    def count(self, *, connected: bool | None = None) -> int:
-        """Return how many charge points are known: connected ones, others, or (`None`) both."""
-        here = 0 if connected is False else len(self._connections)
-        return here + (0 if connected is True else len(self._remembered))
+    def connections(self) -> Iterator[Connection]:
+        """Yield the connections that stand now."""
+        return iter(tuple(self._connections.values()))
 
-    def page(
-        self, offset: int, limit: int, *, connected: bool | None = None
-    ) -> Iterator[tuple[str, Connection | Record]]:
-        """Yield known charge points in the order in which they came, connected ones first."""
-        here = () if connected is False else self._connections.items()
-        gone = () if connected is True else self._remembered.items()
-        return islice(chain[tuple[str, Connection | Record]](here, gone), offset, offset + limit)
-
-    def close_all(self, code: int, reason: str) -> None:
-        """Close every connection, take no new ones, and fail the Calls that wait."""
-        self.is_closing = True
+    def close_calls(self) -> None:
+        """Fail the Calls that wait, and take no new ones."""
         self._calls.close()
-        for connection in tuple(self._connections.values()):
+
+    def leave(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection, after the answers that still wait for the store."""
+        if connection.answering:
+            self._leaving[connection] = code, reason
+        else:
             connection.peer.close(code, reason)
 
     def abort_all(self) -> None:
@@ -308,17 +339,21 @@ class CentralSystem:
         action = frame.action
         handlers = self._handlers
         try:
+            if connection.answering:
+                _check_unique(connection, frame.unique_id)
             handlers.check(connection, action)
             validate(action, Direction.REQ, frame.payload)
             result = handlers.handle(connection, action, frame.payload, connection.last_seen)
+            if type(result) is Later:
+                connection.answering = (*connection.answering, frame.unique_id)
+                self._journal.add(result.entry, partial(self._kept, connection, frame.unique_id, action, result))
+                return None
+            assert type(result) is dict
             validate(action, Direction.CONF, result)
         except OcppError as error:
             return self._refuse(frame.unique_id, error)
         except Exception as fault:  # noqa: BLE001  a fault here must not cost a charge point its connection
-            self._lifecycle.write(
-                "fault", time.monotonic(), identity=connection.identity, action=action, error=repr(fault)
-            )
-            return self._refuse(frame.unique_id, OcppError(ErrorCode.INTERNAL_ERROR))
+            return self._fault(connection, frame.unique_id, action, fault)
         metrics.calls[action] += 1
         if action == "BootNotification":
             self._booted(connection)
@@ -339,6 +374,33 @@ class CentralSystem:
         self._metrics.errors[answer.code] += 1
         return encode(answer)
 
+    def _reconfigured(self, identity: str, payload: Payload) -> None:
+        if payload["key"].casefold() != _PASSWORD:
+            self._records.configured(identity, [{"key": payload["key"], "value": payload["value"]}])
+        elif self.password_changed is not None:
+            self.password_changed(identity, payload["value"])
+
+    def _kept(self, connection: Connection, unique_id: str, action: str, later: Later, kept: Kept | None) -> None:
+        """Answer a Call whose entry was kept, or could not be."""
+        connection.answering = tuple(each for each in connection.answering if each != unique_id)
+        try:
+            result = later.answer(_sure(kept))
+            validate(action, Direction.CONF, result)
+        except OcppError as error:
+            answer = self._refuse(unique_id, error)
+        except Exception as fault:  # noqa: BLE001  as in `answer`
+            answer = self._fault(connection, unique_id, action, fault)
+        else:
+            self._metrics.calls[action] += 1
+            answer = encode(CallResult(unique_id, result))
+        connection.send(answer)
+        if connection in self._leaving and not connection.answering:
+            connection.peer.close(*self._leaving.pop(connection))
+
+    def _fault(self, connection: Connection, unique_id: str, action: str, fault: Exception) -> bytes:
+        self._lifecycle.write("fault", time.monotonic(), identity=connection.identity, action=action, error=repr(fault))
+        return self._refuse(unique_id, OcppError(ErrorCode.INTERNAL_ERROR))
+
     def _booted(self, connection: Connection) -> None:
         if connection.registered is Registered.ACCEPTED:
             self._accepted.add(connection.identity)
@@ -352,18 +414,33 @@ class CentralSystem:
         self._metrics.errors[error.code.value] += 1
         return encode(refusal(unique_id, error))
 
+    def _replace(self, connection: Connection) -> None:
+        self._metrics.events["connections replaced"] += 1
+        self._lifecycle.write("replaced", time.monotonic(), identity=connection.identity)
+        self._forget(connection)
+        connection.peer.close(CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
+
     def _forget(self, connection: Connection) -> None:
         identity = connection.identity
         del self._connections[identity]
         self._calls.lost(identity)
-        self._remembered[identity] = Record(
-            connection.registered, connection.boot, connection.statuses, connection.last_seen
-        )
-        if len(self._remembered) > MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+        self._leaving.pop(connection, None)
+        self._records.disconnected(identity, connection.last_seen)
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1
         self._metrics.events["connections closed"] += 1
+
+
+def _check_unique(connection: Connection, unique_id: str) -> None:
+    if unique_id in connection.answering:
+        # J 4.2.3: "an existing call with the same unique identifier is being handled already".
+        raise OcppError(ErrorCode.GENERIC_ERROR, "a Call with this message id is being handled")
+
+
+def _sure(kept: Kept | None) -> Kept:
+    if kept is None:
+        raise OcppError(ErrorCode.INTERNAL_ERROR, "it could not be kept: send it again later")
+    return kept
 
 
 def _is_utf8(text: bytes | memoryview) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Payload
@@ -12,8 +12,8 @@ from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
 from ampswarm.ocppj.timestamps import format_utc
 from server.id_tags import IdTags
 from server.metrics import Metrics
-from server.records import Registered, Sharing, Statuses, with_status
-from server.transactions import Transactions
+from server.records import Records, Registered
+from server.transactions import Entry, Kept, Sample, Start, Stop
 
 _REGISTERED: Final = {
     "Accepted": Registered.ACCEPTED,
@@ -37,15 +37,22 @@ class Caller(Protocol):
 
     identity: str
     registered: Registered
-    boot: str | None
-    statuses: Statuses
+
+
+class Later(NamedTuple):
+    """An answer that must wait until something is kept."""
+
+    entry: Entry
+    """What has to be kept."""
+    answer: Callable[[Kept], Payload]
+    """Returns the payload of the CallResult, from what the entry came to."""
 
 
 class Handlers:
     """Answers Calls of charge points.
 
     Args:
-        transactions: the book of transactions.
+        records: where boots and statuses go.
         id_tags: which id tags are accepted.
         metrics: where odd requests are counted.
         boot_interval: seconds; `interval` of BootNotification.conf.
@@ -54,24 +61,23 @@ class Handlers:
 
     def __init__(
         self,
-        transactions: Transactions,
+        records: Records,
         id_tags: IdTags,
         metrics: Metrics,
         *,
         boot_interval: int,
         require_boot: bool,
     ) -> None:
-        self._transactions = transactions
+        self._records = records
         self._id_tags = id_tags
         self._metrics = metrics
         self._require_boot = require_boot
-        self._sharing = Sharing()
         self.boot_policy = BootPolicy("Accepted", boot_interval)
         """What the next BootNotification.req is answered."""
         self.request_certificate: Callable[[str, str], bool] | None = None
         """Takes an identity and the CSR of its SignCertificate.req; returns whether CertificateSigned.req
         will follow. `None` rejects all."""
-        self._handlers: Final[dict[str, Callable[[Caller, Payload, float], Payload]]] = {
+        self._handlers: Final[dict[str, Callable[[Caller, Payload, float], Payload | Later]]] = {
             "Authorize": self._authorize,
             "BootNotification": self._boot_notification,
             "DataTransfer": self._data_transfer,
@@ -107,8 +113,8 @@ class Handlers:
         ):
             raise OcppError(ErrorCode.SECURITY_ERROR, "BootNotification was not accepted yet")
 
-    def handle(self, caller: Caller, action: str, payload: Payload, utc: float) -> Payload:
-        """Return the payload of the CallResult. `check` and the schema have passed before.
+    def handle(self, caller: Caller, action: str, payload: Payload, utc: float) -> Payload | Later:
+        """Return the payload of the CallResult, or what it waits for. `check` and the schema have passed before.
 
         Args:
             caller: who asks.
@@ -121,15 +127,15 @@ class Handlers:
     def _boot_notification(self, caller: Caller, payload: Payload, utc: float) -> Payload:
         policy = self.boot_policy
         caller.registered = _REGISTERED[policy.status]
-        caller.boot = self._sharing.keep(payload)
+        self._records.booted(caller.identity, caller.registered, payload, utc)
         return {
             "status": policy.status,
             "currentTime": format_utc(utc),
             "interval": policy.interval,
         }
 
-    def _status_notification(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
-        caller.statuses = with_status(caller.statuses, payload, self._sharing)
+    def _status_notification(self, caller: Caller, payload: Payload, utc: float) -> Payload:
+        self._records.reported(caller.identity, payload, utc)
         return {}
 
     def _authorize(self, _caller: Caller, payload: Payload, utc: float) -> Payload:
@@ -146,22 +152,28 @@ class Handlers:
             return {"status": "Rejected"}
         return {"status": "Accepted" if self.request_certificate(caller.identity, payload["csr"]) else "Rejected"}
 
-    def _meter_values(self, caller: Caller, payload: Payload, _utc: float) -> Payload:
+    def _meter_values(self, caller: Caller, payload: Payload, utc: float) -> Payload | Later:
         if "transactionId" in payload:
-            self._transactions.sample(caller.identity, payload)
+            return Later(Sample(caller.identity, payload, utc), _empty)
         return {}
 
-    def _start_transaction(self, caller: Caller, payload: Payload, utc: float) -> Payload:
+    def _start_transaction(self, caller: Caller, payload: Payload, utc: float) -> Later:
         # Core 4.8: an id tag that is not accepted gets a transaction id all the same.
-        transaction = self._transactions.start(caller.identity, payload)
-        return {
-            "transactionId": transaction.transaction_id,
-            "idTagInfo": self._id_tags.answer(payload["idTag"], utc, starts=True),
-        }
+        def answer(kept: Kept) -> Payload:
+            info = self._id_tags.answer(payload["idTag"], utc, starts=True, is_concurrent=kept.is_concurrent)
+            return {"transactionId": kept.transaction_id, "idTagInfo": info}
 
-    def _stop_transaction(self, caller: Caller, payload: Payload, utc: float) -> Payload:
-        self._transactions.stop(caller.identity, payload)
-        return {"idTagInfo": self._id_tags.answer(payload["idTag"], utc)} if "idTag" in payload else {}
+        return Later(Start(caller.identity, payload, utc), answer)
+
+    def _stop_transaction(self, caller: Caller, payload: Payload, utc: float) -> Later:
+        def answer(_kept: Kept) -> Payload:
+            return {"idTagInfo": self._id_tags.answer(payload["idTag"], utc)} if "idTag" in payload else {}
+
+        return Later(Stop(caller.identity, payload, utc), answer)
+
+
+def _empty(_kept: Kept) -> Payload:
+    return {}
 
 
 def _acknowledge(_caller: Caller, _payload: Payload, _utc: float) -> Payload:

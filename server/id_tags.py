@@ -9,7 +9,7 @@ from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import parse_utc
 
 MAX_ID_TAGS: Final = 100_000
-"""Id tags that can be set in one process."""
+"""Id tags that can be set."""
 
 
 class TooManyIdTags(Exception):  # noqa: N818  it reads better
@@ -25,6 +25,8 @@ class IdTagInfo:
     expiry_date: str | None = None
     """ISO 8601; from then on an Accepted one is Expired."""
     parent_id_tag: str | None = None
+    one_at_a_time: bool = False
+    """Whether it may start but one transaction at a time: another one is answered ConcurrentTx (core 7.2)."""
 
     def as_payload(self) -> Payload:
         """Return it as it is on the wire."""
@@ -37,12 +39,27 @@ class IdTagInfo:
 
 
 class IdTags:
-    """The id tags that were set; any other is Accepted. IdTokens are case-insensitive (core 7.28)."""
+    """The id tags that were set. IdTokens are case-insensitive (core 7.28)."""
 
-    __slots__ = ("_infos",)
+    __slots__ = ("_infos", "unknown")
 
     def __init__(self) -> None:
         self._infos: dict[str, IdTagInfo] = {}
+        self.unknown = "Accepted"
+        """The AuthorizationStatus of any other id tag."""
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def page(self, limit: int, after: str | None = None) -> list[tuple[str, IdTagInfo]]:
+        """Return id tags, case-folded, in their order: `limit` at most, those behind `after`."""
+        names = sorted(name for name in self._infos if after is None or name > after.casefold())
+        return [(name, self._infos[name]) for name in names[:limit]]
+
+    def is_one_at_a_time(self, id_tag: str) -> bool:
+        """Return whether an id tag may start but one transaction at a time."""
+        info = self._infos.get(id_tag.casefold()) if self._infos else None
+        return info is not None and info.one_at_a_time
 
     def get(self, id_tag: str) -> IdTagInfo | None:
         """Return what was set for an id tag; `None` when nothing was."""
@@ -60,10 +77,14 @@ class IdTags:
         self._infos[key] = info
 
     def delete(self, id_tag: str) -> bool:
-        """Forget an id tag, which makes it Accepted; return whether it was set."""
+        """Forget an id tag, which makes it one of the others; return whether it was set."""
         return self._infos.pop(id_tag.casefold(), None) is not None
 
-    def answer(self, id_tag: str, utc: float, *, starts: bool = False) -> Payload:
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._infos.clear()
+
+    def answer(self, id_tag: str, utc: float, *, starts: bool = False, is_concurrent: bool = False) -> Payload:
         """Return the IdTagInfo for an answer.
 
         Args:
@@ -71,13 +92,16 @@ class IdTags:
             utc: seconds since 1970.
             starts: whether a StartTransaction.req is answered: ConcurrentTx means nothing elsewhere
                 (core 7.2).
+            is_concurrent: whether another transaction runs with it, and it is for one at a time.
         """
         info = self._infos.get(id_tag.casefold()) if self._infos else None
         if info is None:
-            return {"status": "Accepted"}
+            return {"status": self.unknown}
         payload = info.as_payload()
         if info.status == "ConcurrentTx" and not starts:
             payload["status"] = "Accepted"
         if payload["status"] == "Accepted" and info.expiry_date is not None and parse_utc(info.expiry_date) <= utc:
             payload["status"] = "Expired"
+        if is_concurrent and payload["status"] == "Accepted":
+            payload["status"] = "ConcurrentTx"
         return payload

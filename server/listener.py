@@ -176,8 +176,14 @@ def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeRes
     return route
 
 
-async def listen(central: CentralSystem, host: str, port: int) -> asyncio.Server:
+async def listen(central: CentralSystem, host: str, port: int, *, shared: bool = False) -> asyncio.Server:
     """Accept charge points on `host` and `port`; 0 takes a free port.
+
+    Args:
+        central: where they are taken to.
+        host: the address to listen on.
+        port: 0 takes a free one.
+        shared: whether other processes listen there as well; each gets some of the connections.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -192,4 +198,5 @@ async def listen(central: CentralSystem, host: str, port: int) -> asyncio.Server
         read_buffer_init_size=_READ_BUFFER,
         logger_name="central-system",
         backlog=_BACKLOG,
+        reuse_port=shared or None,
     )

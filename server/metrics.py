@@ -8,8 +8,6 @@ from collections import Counter
 class Metrics:
     """Counters of one process, since its start."""
 
-    __slots__ = ("calls", "calls_answered", "calls_failed", "calls_sent", "connections", "errors", "events")
-
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         """Calls of charge points that were answered with a CallResult, by action."""
@@ -25,6 +23,8 @@ class Metrics:
         """Everything else that is worth counting, by name."""
         self.connections = 0
         """Connections that stand now."""
+        self.store_commits = self.store_batches = self.store_waits = _Nothing()
+        self.store_failures = 0
 
     def snapshot(self) -> dict[str, object]:
         """Return all counters, for a log line or a report."""
@@ -37,3 +37,8 @@ class Metrics:
             "calls_failed": dict(sorted(self.calls_failed.items())),
             "events": dict(sorted(self.events.items())),
         }
+
+
+class _Nothing:
+    def observe(self, value: float) -> None:
+        pass

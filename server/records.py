@@ -1,82 +1,390 @@
-"""What charge points said of themselves, kept small: there may be a million of them."""
+"""What charge points said of themselves: their boots, statuses and configuration, and when they were seen.
+
+It is not waited for: changes are gathered for each charge point and written behind, in one go for many. Reading
+writes first, so that whoever asks sees what was said before.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from functools import partial
+from itertools import islice
+from typing import Any, Final
 
 import orjson
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
 
 from ampswarm.ocppj.frames import Payload
+from server.sql import in_set, storable, storable_integer, upsert
+from server.store import Store, StoreFailed
+from server.tables import CHARGE_POINTS, CONNECTORS
 
 MAX_CONNECTORS: Final = 64
 """Connectors whose status is kept, for each charge point."""
-_MAX_SHARED: Final = 4096
+MAX_CONFIGURATION: Final = 500
+"""Configuration keys that are kept, for each charge point."""
+_FLUSH_INTERVAL: Final = 1.0
+_MAX_GROUP: Final = 1000
 
 
 class Registered(Enum):
-    """What the charge point's last BootNotification was answered, as far as this process knows."""
+    """What the charge point's last BootNotification was answered, as far as it is known."""
 
     UNKNOWN = "unknown"
-    """It did not boot since this process started."""
     ACCEPTED = "accepted"
     PENDING = "pending"
     REJECTED = "rejected"
 
 
-Statuses = tuple[tuple[int, str, str | None], ...]
-"""For each connector: its number, the payload of its last StatusNotification without the timestamp,
-as JSON, and the timestamp."""
+class _Link(Enum):
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+class _Change:
+    """What is new of one charge point."""
+
+    __slots__ = ("boot", "booted_at", "configuration", "connected_at", "last_seen", "link", "registration", "statuses")
+
+    def __init__(self) -> None:
+        self.link: _Link | None = None
+        self.connected_at: float | None = None
+        self.last_seen = 0.0
+        self.registration: str | None = None
+        self.boot: str | None = None
+        self.booted_at: float | None = None
+        self.statuses: dict[int, str] | None = None
+        self.configuration: dict[str, Payload] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is remembered of a charge point that is not connected."""
+    """What is kept of a charge point."""
 
-    registered: Registered
-    boot: str | None
-    """The payload of its last BootNotification, as JSON."""
-    statuses: Statuses
-    last_seen: float
+    identity: str
+    registration: Registered
+    boot: Payload | None
+    """The payload of its last BootNotification."""
+    booted_at: float | None
     """Seconds since 1970."""
+    connectors: dict[str, Payload]
+    """The payload of each connector's last StatusNotification, by connector number."""
+    node: str | None
+    """The process that it is, or was last, connected to; `None` when it has disconnected."""
+    connected_at: float | None
+    last_seen: float
+    configuration: dict[str, Payload]
+    """What was read of it so far: `value` and `readonly` by key. Never a password: it cannot be read (whitepaper 7)."""
 
 
-class Sharing:
-    """Gives equal payloads of different charge points one place in memory.
+class Records:
+    """The records of all charge points.
 
-    Bounded: of the first 4096 different ones, one is kept for the life of the process; others are
-    not shared.
+    Args:
+        store: where they are kept.
+        node: this process.
+        report: called with one line when the store does not take them, at most once until it does again.
     """
 
-    __slots__ = ("_shared",)
+    def __init__(self, store: Store, node: str, report: Callable[[str], None]) -> None:
+        self._store = store
+        self._node = node
+        self._report = report
+        self._changes: dict[str, _Change] = {}
+        self._flushing = asyncio.Lock()
+        self._has_failed = False
 
-    def __init__(self) -> None:
-        self._shared: dict[str, str] = {}
+    # -- what charge points say ---------------------------------------------------------------
 
-    def keep(self, payload: Payload) -> str:
-        """Return `payload` as JSON."""
-        # Text, although orjson reads and writes bytes: those of orjson are cut from a block of 1 KiB,
-        # and keeping them leaves holes in the heap: 4 KiB for each charge point.
-        text = orjson.dumps(payload).decode()
-        if len(self._shared) < _MAX_SHARED:
-            return self._shared.setdefault(text, text)
-        return self._shared.get(text, text)
+    def connected(self, identity: str, utc: float) -> None:
+        """A charge point has connected to this process."""
+        change = self._change(identity)
+        change.link = _Link.CONNECTED
+        change.connected_at = change.last_seen = utc
+
+    def disconnected(self, identity: str, last_seen: float) -> None:
+        """A charge point is connected to this process no more."""
+        change = self._change(identity)
+        change.link = _Link.DISCONNECTED
+        change.last_seen = last_seen
+
+    def booted(self, identity: str, registered: Registered, payload: Payload, utc: float) -> None:
+        """A BootNotification.req was answered."""
+        change = self._change(identity)
+        change.registration = registered.value
+        change.boot = storable(orjson.dumps(payload).decode())
+        change.booted_at = change.last_seen = utc
+
+    def reported(self, identity: str, payload: Payload, utc: float) -> None:
+        """A StatusNotification.req came."""
+        change = self._change(identity)
+        change.last_seen = utc
+        if change.statuses is None:
+            change.statuses = {}
+        if len(change.statuses) < MAX_CONNECTORS:
+            change.statuses[storable_integer(payload["connectorId"])] = orjson.dumps(payload).decode()
+
+    def configured(self, identity: str, keys: Sequence[Payload]) -> None:
+        """A charge point has told configuration keys (core 7.29), or has taken new values."""
+        change = self._change(identity)
+        if change.configuration is None:
+            change.configuration = {}
+        for each in keys:
+            told = {name: each[name] for name in ("value", "readonly") if name in each}
+            change.configuration[each["key"]] = change.configuration.get(each["key"], {}) | told
+
+    def _change(self, identity: str) -> _Change:
+        change = self._changes.get(identity)
+        if change is None:
+            change = self._changes[identity] = _Change()
+        return change
+
+    # -- into the store -----------------------------------------------------------------------
+
+    @property
+    def unwritten(self) -> int:
+        """Charge points that have changes which are not in the store yet."""
+        return len(self._changes)
+
+    async def run(self) -> None:
+        """Write changes now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(_FLUSH_INTERVAL)
+            with contextlib.suppress(StoreFailed):
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Write all changes that there are now.
+
+        Raises:
+            StoreFailed: some are not written; they stay, and will be tried again.
+        """
+        async with self._flushing:
+            for _ in range(1 + len(self._changes) // _MAX_GROUP):
+                group = dict(islice(self._changes.items(), _MAX_GROUP))
+                if not group:
+                    return
+                for identity in group:
+                    del self._changes[identity]
+                try:
+                    await self._store.write(partial(_write, changes=group, node=self._node))
+                except StoreFailed as failed:
+                    self._put_back(group)
+                    if not self._has_failed:
+                        self._has_failed = True
+                        self._report(failed.reason)
+                    raise
+                self._has_failed = False
+
+    def _put_back(self, group: dict[str, _Change]) -> None:
+        for identity, old in group.items():
+            new = self._changes.get(identity)
+            if new is None:
+                self._changes[identity] = old
+                continue
+            for name in ("link", "connected_at", "registration", "boot", "booted_at"):
+                if getattr(new, name) is None:
+                    setattr(new, name, getattr(old, name))
+            if old.statuses is not None:
+                new.statuses = old.statuses | (new.statuses or {})
+            if old.configuration is not None:
+                new.configuration = old.configuration | (new.configuration or {})
+
+    # -- out of it ----------------------------------------------------------------------------
+
+    async def get(self, identity: str) -> Record | None:
+        """Return what is known of a charge point; `None` when nothing is.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        await self._flush_for_reading()
+        found = await self._store.read(partial(_read, where=CHARGE_POINTS.c.identity == storable(identity), limit=1))
+        return found[0] if found else None
+
+    async def registration(self, identity: str) -> Registered:
+        """Return what the last BootNotification of a charge point was answered.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        change = self._changes.get(identity)
+        if change is not None and change.registration is not None:
+            return Registered(change.registration)
+        statement = select(CHARGE_POINTS.c.registration).where(CHARGE_POINTS.c.identity == storable(identity))
+        found = await self._store.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        return Registered.UNKNOWN if found is None else Registered(found)
+
+    async def page(
+        self,
+        limit: int,
+        *,
+        after: str | None = None,
+        prefix: str | None = None,
+        registration: Registered | None = None,
+        connected_to: Collection[str] | None = None,
+        not_connected_to: Collection[str] | None = None,
+    ) -> list[Record]:
+        """Return charge points in the order of their identities.
+
+        Args:
+            limit: how many at most.
+            after: only those behind this identity.
+            prefix: only identities that begin with it.
+            registration: only those with this one.
+            connected_to: only those whose connection one of these processes has.
+            not_connected_to: only those whose connection none of these has.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        await self._flush_for_reading()
+        column = CHARGE_POINTS.c
+
+        def read(connection: Connection) -> list[Record]:
+            where = []
+            if after is not None:
+                where.append(column.identity > storable(after))
+            if prefix:
+                where += [column.identity >= storable(prefix), column.identity < storable(prefix) + _LAST]
+            if registration is Registered.UNKNOWN:
+                where.append(column.registration.is_(None))
+            elif registration is not None:
+                where.append(column.registration == registration.value)
+            if connected_to is not None:
+                where += [column.node.is_not(None), in_set(connection, column.node, connected_to)]
+            if not_connected_to is not None:
+                where.append(or_(column.node.is_(None), ~in_set(connection, column.node, not_connected_to)))
+            return _read(connection, and_(True, *where), limit)  # noqa: FBT003  SQL's
+
+        return await self._store.read(read)
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many charge points are known, by registration.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        await self._flush_for_reading()
+        statement = select(CHARGE_POINTS.c.registration, func.count()).group_by(CHARGE_POINTS.c.registration)
+        rows = await self._store.read(lambda connection: connection.execute(statement).all())
+        return {Registered.UNKNOWN.value if name is None else name: count for name, count in rows}
+
+    async def _flush_for_reading(self) -> None:
+        # What cannot be written now may still be read: old news are better than none.
+        with contextlib.suppress(StoreFailed):
+            await self.flush()
 
 
-def with_status(statuses: Statuses, payload: Payload, sharing: Sharing) -> Statuses:
-    """Return `statuses` with that of a StatusNotification.req in it."""
-    connector_id: int = payload["connectorId"]
-    status = sharing.keep({name: value for name, value in payload.items() if name != "timestamp"})
-    others = [each for each in statuses if each[0] != connector_id]
-    if len(others) >= MAX_CONNECTORS:
-        return statuses
-    return tuple(sorted([*others, (connector_id, status, payload.get("timestamp"))]))
+_LAST: Final = "\U0010ffff"
 
 
-def connectors(statuses: Statuses) -> dict[str, Payload]:
-    """Return the payload of each connector's last StatusNotification, by connector number."""
-    return {
-        str(connector_id): {**orjson.loads(status), **({} if timestamp is None else {"timestamp": timestamp})}
-        for connector_id, status, timestamp in statuses
+def _latest(row: Any) -> Any:  # noqa: ANN401  columns, which are the same for SQLAlchemy and not for mypy
+    return case((row.last_seen > CHARGE_POINTS.c.last_seen, row.last_seen), else_=CHARGE_POINTS.c.last_seen)
+
+
+def _kept(name: str) -> Callable[[Any], Any]:
+    return lambda row: func.coalesce(row[name], CHARGE_POINTS.c[name])
+
+
+_ALWAYS: Final = {
+    "registration": _kept("registration"),
+    "boot": _kept("boot"),
+    "booted_at": _kept("booted_at"),
+    "last_seen": _latest,
+}
+
+
+def _is_newer(row: Any) -> Any:  # noqa: ANN401
+    return row.connected_at >= func.coalesce(CHARGE_POINTS.c.connected_at, 0)
+
+
+_LINKS: Final[dict[_Link | None, dict[str, Callable[[Any], Any]]]] = {
+    None: {},
+    # Two processes may write in another order than that in which the charge point came to them.
+    _Link.CONNECTED: {
+        "node": lambda row: case((_is_newer(row), row.node), else_=CHARGE_POINTS.c.node),
+        "connected_at": lambda row: case((_is_newer(row), row.connected_at), else_=CHARGE_POINTS.c.connected_at),
+    },
+    # It may have gone to another process meanwhile.
+    _Link.DISCONNECTED: {
+        "node": lambda _row: case((CHARGE_POINTS.c.node == bindparam("me"), None), else_=CHARGE_POINTS.c.node)
+    },
+}
+
+
+def _write(connection: Connection, changes: dict[str, _Change], node: str) -> None:
+    # In the order of identities, so that two processes that write the same ones do not wait for each other.
+    ordered = sorted(changes.items())
+    for link, updates in _LINKS.items():
+        rows = [_row(identity, change, node) for identity, change in ordered if change.link is link]
+        if rows:
+            connection.execute(upsert(connection, CHARGE_POINTS, ["identity"], _ALWAYS | updates), rows)
+    statuses = [
+        {"identity": storable(identity), "connector_id": connector_id, "status": status}
+        for identity, change in ordered
+        for connector_id, status in sorted((change.statuses or {}).items())
+    ]
+    if statuses:
+        changed = {"status": lambda row: row.status}
+        connection.execute(upsert(connection, CONNECTORS, ["identity", "connector_id"], changed), statuses)
+    configured = {storable(identity): each.configuration for identity, each in ordered if each.configuration}
+    if configured:
+        _write_configurations(connection, configured)
+
+
+def _row(identity: str, change: _Change, node: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "identity": storable(identity),
+        "registration": change.registration,
+        "boot": change.boot,
+        "booted_at": change.booted_at,
+        "last_seen": change.last_seen,
     }
+    if change.link is _Link.CONNECTED:
+        row |= {"node": node, "connected_at": change.connected_at}
+    elif change.link is _Link.DISCONNECTED:
+        row |= {"node": None, "me": node}
+    return row
+
+
+def _write_configurations(connection: Connection, configured: dict[str, dict[str, Payload]]) -> None:
+    where = in_set(connection, CHARGE_POINTS.c.identity, configured.keys())
+    rows = connection.execute(select(CHARGE_POINTS.c.identity, CHARGE_POINTS.c.configuration).where(where)).all()
+    merged = []
+    for identity, text in rows:
+        known: dict[str, Payload] = orjson.loads(text) if text else {}
+        for key, told in configured[identity].items():
+            if key in known or len(known) < MAX_CONFIGURATION:
+                known[key] = known.get(key, {}) | told
+        merged.append({"of": identity, "known": storable(orjson.dumps(known).decode())})
+    if merged:
+        statement = update(CHARGE_POINTS).where(CHARGE_POINTS.c.identity == bindparam("of"))
+        connection.execute(statement.values(configuration=bindparam("known")), merged)
+
+
+def _read(connection: Connection, where: Any, limit: int) -> list[Record]:  # noqa: ANN401
+    rows = connection.execute(select(CHARGE_POINTS).where(where).order_by(CHARGE_POINTS.c.identity).limit(limit)).all()
+    connectors: dict[str, dict[str, Payload]] = {row.identity: {} for row in rows}
+    if rows:
+        statement = select(CONNECTORS).where(in_set(connection, CONNECTORS.c.identity, connectors.keys()))
+        for row in connection.execute(statement.order_by(CONNECTORS.c.identity, CONNECTORS.c.connector_id)):
+            connectors[row.identity][str(row.connector_id)] = orjson.loads(row.status)
+    return [
+        Record(
+            row.identity,
+            Registered.UNKNOWN if row.registration is None else Registered(row.registration),
+            None if row.boot is None else orjson.loads(row.boot),
+            row.booted_at,
+            connectors[row.identity],
+            row.node,
+            row.connected_at,
+            row.last_seen,
+            {} if row.configuration is None else orjson.loads(row.configuration),
+        )
+        for row in rows
+    ]

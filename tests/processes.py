@@ -47,7 +47,8 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
     ours = (
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
-        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT"),
+        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
+        *("DRAIN_", "CENTRAL_SYSTEM_"),
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # Tests run beside each other and beside a demo: none may ask for the port that all would ask for.
@@ -67,7 +68,8 @@ class CentralSystem:
     def __init__(self, log: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
         self._log = log
         self._args = args
-        self._env = clean_environment(env)
+        # A file of its own, which restarts find again.
+        self._env = {"STORE": f"sqlite:///{log}.db", **clean_environment(env)}
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._changed = threading.Condition()

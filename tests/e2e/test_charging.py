@@ -107,7 +107,7 @@ def test_a_network_cut_in_the_middle_of_charging_loses_nothing_and_doubles_nothi
         (f"CP{number:06d}", connector) for number in range(1, 41) for connector in "12"
     }
     assert counted["started"] == counted["stopped"] == 80
-    assert counted["running"] == counted["unknown_stops"] == counted["without_transaction_id"] == 0
+    assert counted["open"] == counted["unknown_stops"] == counted["without_transaction_id"] == 0
     assert counted["energy_wh"] == sum(wh for _, _, _, wh in sessions) > 80 * 3
     assert counted["meter_values_out_of_order"] == counted["meter_values_unknown_transaction"] == 0
     assert counted["meter_values"] >= 80 * 3
@@ -133,7 +133,7 @@ def test_a_reset_storm_ends_every_transaction_and_brings_everybody_back(
         tmp_path, "--headless", "-t", "14s", "-u", "150", "--spawn-rate", "150", "--host", central_system.url,
         "--fleet", str(tmp_path / "fleet.toml"), "--reconnect-max", "1.5", "--require-online", **more,
     ) as locust:  # fmt: skip
-        wait_for_ledger(central_system, lambda counted: counted["running"] == 150)
+        wait_for_ledger(central_system, lambda counted: counted["open"] == 150)
         answers = central_system.call_all("Reset", {"type": "Soft"})
         assert [each["result"] for each in answers] == [{"status": "Accepted"}] * 150
         wait_for_ledger(central_system, lambda counted: counted["stopped"] == 150)
@@ -246,6 +246,6 @@ def test_drivers_come_through_an_outage_and_the_last_sessions_are_ended(
     assert run.rows["WS/connect"].requests == 80
     counted = ledger(central_system)
     assert counted["started"] == counted["stopped"] == len(sessions)
-    assert counted["running"] == 0
+    assert counted["open"] == 0
     assert counted["energy_wh"] == sum(wh for _, _, _, wh in sessions)
     assert "Other" in {reason for _, _, reason, _ in sessions}

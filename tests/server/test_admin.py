@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -21,8 +22,8 @@ from cryptography.x509.oid import NameOID
 from trustme import CA, KeyType
 
 from ampswarm.ocppj.timestamps import format_utc
-from tests.processes import ROOT, TIMEOUT, CentralSystem, clean_environment
-from tests.server.station import Station
+from tests.processes import ROOT, TIMEOUT, CentralSystem, clean_environment, until
+from tests.server.station import Answer, Station
 
 BOOT = {"chargePointVendor": "V", "chargePointModel": "M"}
 TIME = "2026-01-01T00:00:00Z"
@@ -58,7 +59,7 @@ def stop(transaction_id: int, **more: Any) -> dict[str, Any]:
 
 
 def meter(transaction_id: int, *timestamps: str) -> dict[str, Any]:
-    values = [{"timestamp": timestamp, "sampledValue": [{"value": "1"}]} for timestamp in timestamps]
+    values = [{"timestamp": timestamp, "sampledValue": [{"value": "1500"}]} for timestamp in timestamps]
     return {"connectorId": 1, "transactionId": transaction_id, "meterValue": values}
 
 
@@ -76,7 +77,7 @@ def ledger(server: CentralSystem) -> dict[str, int]:
 
 def refuses_to_start(*args: str, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", "0", *args],
+        [sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", "0", "--store", "memory", *args],
         cwd=ROOT,
         env=clean_environment(env),
         capture_output=True,
@@ -210,7 +211,7 @@ def test_bodies_are_limited(server: CentralSystem) -> None:
         ("POST", "/api/v1/ledger", 405),
         ("GET", "/api/v1/charge-points?limit=0", 422),
         ("GET", "/api/v1/charge-points?limit=1001", 422),
-        ("GET", "/api/v1/charge-points?offset=-1", 422),
+        ("GET", "/api/v1/transactions?before=-1", 422),
         ("GET", "/api/v1/charge-points?connected=perhaps", 422),
         ("GET", "/api/v1/transactions?state=odd", 422),
     ],
@@ -265,41 +266,95 @@ def test_what_a_charge_point_said_of_itself_is_told_and_survives_its_connection(
         expected = {
             "identity": "CP/1",
             "connected": True,
+            "node": known["node"],
             "registration": "accepted",
             "boot": boot,
+            "booted_at": known["booted_at"],
             "connectors": {"0": whole, "1": charging},
-            "calls_waiting": 0,
+            "connected_at": known["connected_at"],
             "last_seen": known["last_seen"],
+            "round_trip_seconds": None,
+            "calls_waiting": 0,
+            "configuration": {},
         }
         assert expected == known
+        assert before["connected_at"] <= known["booted_at"] <= known["last_seen"]
     wait_until_gone(fresh, "CP/1")
-    assert get(fresh, "/api/v1/charge-points/CP%2F1") == {**expected, "connected": False}
+    gone = get(fresh, "/api/v1/charge-points/CP%2F1")
+    assert {**expected, "connected": False, "node": None} == gone
+    fresh.stop()
+    fresh.start()
+    assert get(fresh, "/api/v1/charge-points/CP%2F1") == gone
     with Station(fresh, "CP/1"):
         again = get(fresh, "/api/v1/charge-points/CP%2F1")
-        assert {**expected, "last_seen": again["last_seen"]} == again
+        assert {**expected, **{name: again[name] for name in ("node", "connected_at", "last_seen")}} == again
+
+
+def test_the_configuration_that_was_read_is_told(fresh: CentralSystem) -> None:
+    """What GetConfiguration brought and ChangeConfiguration changed, but for the password, which nobody can read."""
+    heartbeat = {"key": "HeartbeatInterval", "readonly": False, "value": "300"}
+    connectors = {"key": "NumberOfConnectors", "readonly": True, "value": "2"}
+    answers: Iterator[Answer] = iter(
+        [
+            {"configurationKey": [heartbeat, connectors], "unknownKey": []},
+            {"status": "Accepted"},
+            {"status": "Rejected"},
+            {"status": "Accepted"},
+        ]
+    )
+    with Station(fresh, "A", lambda command: next(answers)):
+        fresh.call("A", "GetConfiguration")
+        fresh.call("A", "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"})
+        fresh.call("A", "ChangeConfiguration", {"key": "NumberOfConnectors", "value": "3"})
+        fresh.call("A", "ChangeConfiguration", {"key": "AuthorizationKey", "value": "00112233445566778899aabbccddeeff"})
+        known = get(fresh, "/api/v1/charge-points/A")
+    assert known["configuration"] == {
+        "HeartbeatInterval": {"readonly": False, "value": "60"},
+        "NumberOfConnectors": {"readonly": True, "value": "2"},
+    }
+
+
+def test_round_trips_of_pings_are_told(tmp_path: Path) -> None:
+    """How far away a charge point is, from the last PING that it answered."""
+    with CentralSystem(tmp_path / "log", "--ping-interval-ms", "200") as server, Station(server, "A"):
+        until(lambda: get(server, "/api/v1/charge-points/A")["round_trip_seconds"] is not None)
+        assert 0 < get(server, "/api/v1/charge-points/A")["round_trip_seconds"] < TIMEOUT
 
 
 def test_charge_points_are_listed_in_pages(fresh: CentralSystem) -> None:
     """Connected ones first; the filter counts as it lists."""
     for number in range(3):
         with Station(fresh, f"gone {number}") as station:
-            station.call("Heartbeat", {})
+            station.call("BootNotification", BOOT)
         wait_until_gone(fresh, f"gone {number}")
-    with Station(fresh, "A"), Station(fresh, "B"):
-        names: list[str] = []
-        path: str | None = "/api/v1/charge-points?limit=2"
-        while path is not None:
-            page = get(fresh, path)
-            assert page["total"] == 5
-            names += [each["identity"] for each in page["charge_points"]]
-            following = page["next_offset"]
-            path = None if following is None else f"/api/v1/charge-points?limit=2&offset={following}"
-        assert names == ["A", "B", "gone 0", "gone 1", "gone 2"]
-        for flag, total, first in (("true", 2, "A"), ("false", 3, "gone 0")):
-            page = get(fresh, f"/api/v1/charge-points?connected={flag}")
-            assert (page["total"], page["charge_points"][0]["identity"]) == (total, first)
-        beyond = get(fresh, "/api/v1/charge-points?offset=9")
-        assert (beyond["charge_points"], beyond["next_offset"]) == ([], None)
+    with Station(fresh, "A"), Station(fresh, "z"):
+        assert pages(fresh, "/api/v1/charge-points?limit=2", "charge_points", "after") == [
+            ["A", "gone 0"],
+            ["gone 1", "gone 2"],
+            ["z"],
+        ]
+        for query, expected in (
+            ("connected=true", ["A", "z"]),
+            ("connected=false", ["gone 0", "gone 1", "gone 2"]),
+            ("registration=accepted&after=gone 0", ["gone 1", "gone 2"]),
+            ("registration=unknown", ["A", "z"]),
+            ("prefix=gone&limit=1", ["gone 0"]),
+            ("prefix=nobody", []),
+        ):
+            page = get(fresh, f"/api/v1/charge-points?{query.replace(' ', '%20')}")
+            assert expected == [each["identity"] for each in page["charge_points"]], query
+
+
+def pages(server: CentralSystem, path: str, items: str, cursor: str) -> list[list[Any]]:
+    """Return the identities, or transaction ids, of all pages."""
+    found = []
+    following: Any = None
+    while True:
+        page = get(server, path if following is None else f"{path}&{cursor}={quote(str(following))}")
+        found.append([each.get("transaction_id", each["identity"]) for each in page[items]])
+        following = page["next"]
+        if following is None:
+            return found
 
 
 def test_the_health_check_counts_connections(fresh: CentralSystem) -> None:
@@ -377,6 +432,49 @@ def test_concurrent_tx_is_for_starts_only_and_an_accepted_tag_expires(fresh: Cen
         assert station.call("Authorize", {"idTag": "old"})["idTagInfo"] == {"status": "Expired", "expiryDate": past}
 
 
+def test_an_id_tag_for_one_transaction_at_a_time_is_concurrent_elsewhere(fresh: CentralSystem) -> None:
+    """Core 7.2: while a transaction runs with it; another charge point's start is told, and counted."""
+    only = {"status": "Accepted", "oneAtATime": True}
+    assert fresh.request("PUT", "/api/v1/id-tags/Only", only) == (200, only)
+    with Station(fresh, "A") as a, Station(fresh, "B") as b:
+        first = a.call("StartTransaction", start(idTag="ONLY"))
+        assert first["idTagInfo"] == {"status": "Accepted"}
+        assert a.call("StartTransaction", start(idTag="ONLY")) == first
+        second = b.call("StartTransaction", start(idTag="only"))
+        assert second["idTagInfo"] == {"status": "ConcurrentTx"}
+        assert second["transactionId"] != first["transactionId"]
+        b.call("StopTransaction", stop(second["transactionId"]))
+        a.call("StopTransaction", stop(first["transactionId"]))
+        third = b.call("StartTransaction", start(idTag="Only", meterStart=7))
+        assert third["idTagInfo"] == {"status": "Accepted"}
+    assert ledger(fresh)["concurrent_starts"] == 1
+
+
+def test_what_was_set_survives_a_restart(fresh: CentralSystem) -> None:
+    """An emulator that forgets its cards over night is set up anew each morning."""
+    tags = {"one": {"status": "Blocked"}, "Two": {"status": "Accepted", "parentIdTag": "P", "oneAtATime": True}}
+    policy = {"status": "Pending", "interval": 60}
+    assert fresh.request("PUT", "/api/v1/id-tags", tags) == (200, {"id_tags": 2})
+    assert fresh.request("PUT", "/api/v1/unknown-id-tags", {"status": "Invalid"})[0] == 200
+    assert fresh.request("PUT", "/api/v1/boot-policy", policy)[0] == 200
+    fresh.stop()
+    fresh.start()
+    assert get(fresh, "/api/v1/id-tags") == {"id_tags": {"one": tags["one"], "two": tags["Two"]}, "next": None}
+    assert get(fresh, "/api/v1/id-tags?limit=1")["next"] == "one"
+    assert get(fresh, "/api/v1/boot-policy") == policy
+    with Station(fresh, "A") as station:
+        assert station.call("Authorize", {"idTag": "ONE"})["idTagInfo"] == {"status": "Blocked"}
+        assert station.call("Authorize", {"idTag": "three"})["idTagInfo"] == {"status": "Invalid"}
+
+
+def test_of_many_id_tags_none_is_set_when_one_is_wrong(fresh: CentralSystem) -> None:
+    """Whoever sends a list again need not find out how far it came."""
+    tags = {"good": {"status": "Blocked"}, "x" * 21: {"status": "Blocked"}}
+    status, answer = fresh.request("PUT", "/api/v1/id-tags", tags)
+    assert (status, "x" * 21 in answer["error"]["description"]) == (422, True)
+    assert get(fresh, "/api/v1/id-tags")["id_tags"] == {}
+
+
 @pytest.mark.parametrize(
     ("id_tag", "info"),
     [
@@ -417,10 +515,11 @@ def test_the_ledger_counts_a_transaction_and_what_repeats(fresh: CentralSystem) 
         "repeated_starts": 1,
         "stopped": 1,
         "repeated_stops": 1,
-        "running": 1,
+        "open": 1,
         "energy_wh": 500,
         "meter_values": 5,
         "meter_values_out_of_order": 2,
+        "anomalies": 4,
     }
     assert ledger(fresh) == expected
     assert expected.items() <= fresh.summary()["transactions"].items()
@@ -431,7 +530,7 @@ def test_messages_without_a_transaction_id_are_answered_as_if_they_were_valid(fr
     with Station(fresh, "A") as station:
         assert station.call("MeterValues", meter(-1, TIME)) == {}
         assert station.call("StopTransaction", stop(-1, idTag="A")) == {"idTagInfo": {"status": "Accepted"}}
-    assert ledger(fresh) == {"without_transaction_id": 2}
+    assert ledger(fresh) == {"without_transaction_id": 2, "anomalies": 2}
 
 
 def test_a_transaction_of_another_charge_point_is_unknown(fresh: CentralSystem) -> None:
@@ -443,38 +542,86 @@ def test_a_transaction_of_another_charge_point_is_unknown(fresh: CentralSystem) 
         b.call("StopTransaction", stop(transaction_id + 1))
         assert ledger(fresh) == {
             "started": 1,
-            "running": 1,
+            "open": 1,
             "unknown_stops": 2,
             "meter_values_unknown_transaction": 1,
+            "anomalies": 3,
         }
 
 
-def test_transactions_are_listed_open_ones_first(fresh: CentralSystem) -> None:
-    """With what was reported of each, in pages and by state."""
-    with Station(fresh, "A") as station:
+def test_transactions_are_listed_latest_first(fresh: CentralSystem) -> None:
+    """With what was reported of each, in pages, by state and by charge point."""
+    with Station(fresh, "A") as station, Station(fresh, "B") as other:
         ids = [station.call("StartTransaction", start(number))["transactionId"] for number in (1, 2, 3)]
+        ids += [other.call("StartTransaction", start(meterStart=2000 + number))["transactionId"] for number in (1, 2)]
+        station.call("MeterValues", meter(ids[0], TIME))
         station.call("StopTransaction", stop(ids[0], reason="Remote", timestamp="2026-01-01T01:00:00Z"))
         station.call("StopTransaction", stop(ids[2], meterStop=10))
-    everything = get(fresh, "/api/v1/transactions")
-    assert everything["total"] == 3
-    assert [each["transaction_id"] for each in everything["transactions"]] == [ids[1], ids[2], ids[0]]
-    assert everything["transactions"][2] == {
+    assert pages(fresh, "/api/v1/transactions?limit=2", "transactions", "before") == [
+        [ids[4], ids[3]],
+        [ids[2], ids[1]],
+        [ids[0]],
+    ]
+    for query, expected in (
+        ("state=open", [ids[4], ids[1]]),
+        ("state=stopped", [ids[2], ids[0]]),
+        ("state=superseded", [ids[3]]),
+        ("identity=B", [ids[4], ids[3]]),
+        ("identity=A&state=open", [ids[1]]),
+        ("identity=C", []),
+    ):
+        listed = get(fresh, f"/api/v1/transactions?{query}")["transactions"]
+        assert expected == [each["transaction_id"] for each in listed], query
+    known = get(fresh, f"/api/v1/transactions/{ids[0]}")
+    assert known == {
         "transaction_id": ids[0],
         "identity": "A",
         "connector_id": 1,
         "id_tag": "A",
-        "meter_start_wh": 1000,
-        "started_at": TIME,
         "state": "stopped",
-        "meter_stop_wh": 1500,
+        "started_at": TIME,
+        "meter_start_wh": 1000,
+        "meter_values": 1,
+        "meter_last_wh": 1500,
         "stopped_at": "2026-01-01T01:00:00Z",
+        "meter_stop_wh": 1500,
         "reason": "Remote",
+        "received_at": known["received_at"],
+        "ended_at": known["ended_at"],
     }
-    opened = get(fresh, "/api/v1/transactions?state=open")
-    assert (opened["total"], opened["transactions"][0]["state"]) == (1, "open")
-    page = get(fresh, "/api/v1/transactions?state=ended&limit=1&offset=1")
-    assert (page["total"], page["next_offset"], page["transactions"][0]["transaction_id"]) == (2, None, ids[0])
-    assert {"energy_wh": 500, "backward_meters": 1, "stopped": 2}.items() <= ledger(fresh).items()
+    assert known["received_at"] <= known["ended_at"]
+    assert fresh.request("GET", f"/api/v1/transactions/{max(ids) + 1}")[0] == 404
+    assert {"energy_wh": 500, "backward_meters": 1, "stopped": 2, "superseded": 1}.items() <= ledger(fresh).items()
+
+
+def test_anomalies_are_listed_with_who_and_when(fresh: CentralSystem) -> None:
+    """A count alone would not help to find what is wrong."""
+    with Station(fresh, "A") as a, Station(fresh, "B") as b:
+        first = a.call("StartTransaction", start())["transactionId"]
+        a.call("StartTransaction", start())
+        a.call("StartTransaction", start(meterStart=1200))
+        b.call("StopTransaction", stop(first))
+        a.call("StopTransaction", stop(first))
+        a.call("StopTransaction", stop(first))
+        b.call("MeterValues", meter(-1, TIME))
+    listed = get(fresh, "/api/v1/ledger/anomalies")["anomalies"]
+    assert [(each["kind"], each["identity"], each["transaction_id"]) for each in listed] == [
+        ("without transaction id", "B", None),
+        ("repeated stop", "A", first),
+        ("late stop", "A", first),
+        ("stop without a start", "B", first),
+        ("start without a stop", "A", first),
+        ("repeated start", "A", first),
+    ]
+    times = [each["at"] for each in listed]
+    assert times == sorted(times, reverse=True)
+    of_b = get(fresh, "/api/v1/ledger/anomalies?identity=B")["anomalies"]
+    assert [each["kind"] for each in of_b] == ["without transaction id", "stop without a start"]
+    page = get(fresh, "/api/v1/ledger/anomalies?kind=late%20stop")
+    assert ([each["identity"] for each in page["anomalies"]], page["next"]) == (["A"], None)
+    first_page = get(fresh, "/api/v1/ledger/anomalies?limit=4")
+    second_page = get(fresh, f"/api/v1/ledger/anomalies?limit=4&before={first_page['next']}")
+    assert listed == first_page["anomalies"] + second_page["anomalies"]
 
 
 # -- certificates -------------------------------------------------------------------------------

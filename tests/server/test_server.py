@@ -282,13 +282,14 @@ def test_transactions_have_ids_and_repeated_and_unknown_ones_are_counted(tmp_pat
     assert {name: count for name, count in counted.items() if count} == {
         "started": 3,
         "repeated_starts": 1,
-        "superseded": 1,
+        "late_stops": 1,
         "stopped": 1,
         "repeated_stops": 1,
         "unknown_stops": 1,
         "without_transaction_id": 1,
-        "running": 2,
+        "open": 2,
         "energy_wh": 5,
+        "anomalies": 6,
     }
 
 
@@ -333,7 +334,7 @@ def test_pings_come_each_interval_and_a_missing_pong_ends_the_connection(tmp_pat
         assert server.summary()["events"]["pings lost"] == 1
 
 
-def test_sigterm_closes_every_connection_with_1001_and_exits_0(tmp_path: Path) -> None:
+def test_sigterm_closes_every_connection_with_1012_and_exits_0(tmp_path: Path) -> None:
     """Within 5 s, also when some charge points do not answer the Close frame."""
     with CentralSystem(tmp_path / "log") as server, ExitStack() as opened:
         connections = [opened.enter_context(connect(server, f"CP{number}")) for number in range(20)]
@@ -342,7 +343,7 @@ def test_sigterm_closes_every_connection_with_1001_and_exits_0(tmp_path: Path) -
             read_request(deaf)
             began = time.monotonic()
             server.signal(signal.SIGTERM)
-            assert {closed(ws)[0] for ws in connections} == {1001}
+            assert {closed(ws)[0] for ws in connections} == {1012}
             assert server.stop() == 0
             assert time.monotonic() - began < 5
         summary = server.lines("stopped")[-1]
@@ -358,7 +359,7 @@ def test_an_upgrade_that_comes_while_it_stops_is_refused(tmp_path: Path) -> None
             silent.sendall(UPGRADE)
             read_request(silent)
             server.signal(signal.SIGTERM)
-            assert closed(standing)[0] == 1001
+            assert closed(standing)[0] == 1012
             late.sendall(UPGRADE)
             assert late.recv(200).startswith(b"HTTP/1.1 503")
         assert server.stop() == 0
@@ -416,7 +417,7 @@ def test_log_lifecycle_off_and_log_payload_on(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line_and_status_2(args: list[str], env: dict[str, str], said: str) -> None:
     """No usage, no traceback: what is wrong, and where."""
     done = subprocess.run(
-        [sys.executable, "-m", "server", *args],
+        [sys.executable, "-m", "server", "--store", "memory", *args],
         cwd=ROOT,
         env=clean_environment(env),
         capture_output=True,
@@ -439,7 +440,7 @@ def test_a_flag_wins_over_its_variable(tmp_path: Path) -> None:
 def test_a_port_in_use_is_one_line_and_status_2(server: CentralSystem) -> None:
     """The most common mistake of all."""
     done = subprocess.run(
-        [sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", str(server.port)],
+        [sys.executable, "-m", "server", "--host", "127.0.0.1", "--port", str(server.port), "--store", "memory"],
         cwd=ROOT,
         env=clean_environment(),
         capture_output=True,

@@ -1,110 +1,277 @@
-"""The book of transactions: what it counts, and that it stays small."""
+"""The book of transactions, in a real SQLite: what it counts, and that it forgets what it has to."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, StaticPool, create_engine
 
-from server.transactions import End, Ended, Transactions
+from server import transactions
+from server.tables import METADATA
+from server.transactions import Entry, Kept, Sample, Start, Stop, energy_register
 
 TIME = "2026-01-01T00:00:00Z"
 
 
-def start(book: Transactions, identity: str = "A", connector_id: int = 1, number: int = 0) -> int:
-    request = {"connectorId": connector_id, "idTag": "T", "meterStart": number, "timestamp": TIME}
-    return book.start(identity, request).transaction_id
+class Book:
+    """A book on a database in memory; each entry is a batch of its own unless `record` is given more."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.one_at_a_time: set[str] = set()
+
+    def record(self, *entries: Entry) -> list[Kept]:
+        ids = transactions.lease_ids(self.connection, len(entries))
+        return transactions.record(self.connection, "node", entries, ids, self.one_at_a_time.__contains__)
+
+    def start(self, identity: str = "A", connector_id: int = 1, number: int = 0, id_tag: str = "T") -> int:
+        return self.record(start(identity, connector_id, number, id_tag))[0].transaction_id
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """What was counted, but for anomalies, and without what was not."""
+        counted = transactions.ledger(self.connection)
+        return {name: count for name, count in counted.items() if count and name != "anomalies"}
+
+    @property
+    def states(self) -> dict[int, str]:
+        return {row.id: row.state for row in transactions.page(self.connection, 1000)}
+
+    @property
+    def anomalies(self) -> list[str]:
+        return [row.kind for row in reversed(transactions.anomalies(self.connection, 1000))]
 
 
-def stop(transaction_id: int, meter_stop: int = 0) -> dict[str, Any]:
-    return {"transactionId": transaction_id, "meterStop": meter_stop, "timestamp": TIME}
+@contextmanager
+def open_book() -> Iterator[Book]:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    METADATA.create_all(engine)
+    with engine.connect() as connection:
+        yield Book(connection)
+    engine.dispose()
 
 
-def test_a_start_on_a_busy_connector_supersedes_what_ran_there() -> None:
+@pytest.fixture
+def book() -> Iterator[Book]:
+    """An empty book."""
+    with open_book() as opened:
+        yield opened
+
+
+def start(identity: str = "A", connector_id: int = 1, number: int = 0, id_tag: str = "T") -> Start:
+    request = {"connectorId": connector_id, "idTag": id_tag, "meterStart": number, "timestamp": TIME}
+    return Start(identity, request, 1.0)
+
+
+def stop(transaction_id: int, meter_stop: int = 0, identity: str = "A") -> Stop:
+    return Stop(identity, {"transactionId": transaction_id, "meterStop": meter_stop, "timestamp": TIME}, 2.0)
+
+
+def sample(transaction_id: int, *timestamps: str, identity: str = "A", **value: Any) -> Sample:
+    sampled = [{"value": "0", **value}]
+    values = [{"timestamp": timestamp, "sampledValue": sampled} for timestamp in timestamps]
+    return Sample(identity, {"connectorId": 1, "transactionId": transaction_id, "meterValue": values}, 3.0)
+
+
+def test_a_start_on_a_busy_connector_supersedes_what_ran_there(book: Book) -> None:
     """Its stop got lost, or comes late; either way nothing runs twice on a connector, nor stays for ever."""
-    book = Transactions(1)
-    first = start(book, number=1)
-    second = start(book, number=2)
-    assert (book.running, book.superseded) == (1, 1)
-    book.stop("A", stop(first, 11))
-    book.stop("A", stop(first, 11))
-    book.stop("A", stop(second, 22))
-    assert (book.running, book.stopped, book.repeated_stops, book.unknown_stops) == (0, 2, 1, 0)
-    assert book.energy_wh == 10 + 20
-    assert [each.end for each in book.page(0, 9) if isinstance(each, Ended)] == [End.STOPPED, End.STOPPED]
+    first, second = book.start(number=1), book.start(number=2)
+    assert book.ledger == {"started": 2, "open": 1, "superseded": 1}
+    book.record(stop(first, 11))
+    book.record(stop(first, 11))
+    book.record(stop(second, 22))
+    assert book.ledger == {"started": 2, "stopped": 2, "late_stops": 1, "repeated_stops": 1, "energy_wh": 30}
+    assert book.states == {first: "stopped", second: "stopped"}
+    assert book.anomalies == ["start without a stop", "late stop", "repeated stop"]
 
 
-def test_memory_is_bounded_and_an_old_stop_is_still_a_repetition() -> None:
-    """Of what is remembered no more, the number alone says that it was given out here."""
-    book = Transactions(100, max_open=3, keep_ended=2)
-    ids = [start(book, connector_id=number) for number in range(1, 6)]
-    assert (book.running, book.forgotten, book.remembered) == (3, 2, 2)
-    for transaction_id in ids[2:]:
-        book.stop("A", stop(transaction_id))
-    assert (book.running, book.remembered, book.stopped) == (0, 2, 3)
-    book.stop("A", stop(ids[2]))
-    assert (book.repeated_stops, book.unknown_stops) == (1, 0)
-    book.stop("A", stop(ids[-1] + 1))
-    book.stop("A", stop(99))
-    assert (book.repeated_stops, book.unknown_stops) == (1, 2)
-    assert not book._sampled
-    assert not book._by_connector
+def test_a_batch_comes_to_the_same_as_its_entries_one_by_one(book: Book) -> None:
+    """Many charge points are committed together, and one that pipelines may be in it more than once."""
+    first, again, other, second = book.record(start(number=1), start(number=1), start("B"), start(number=2))
+    assert first.transaction_id == again.transaction_id
+    assert len({first.transaction_id, other.transaction_id, second.transaction_id}) == 3
+    book.record(stop(second.transaction_id, 5), start(number=5), stop(second.transaction_id, 5))
+    assert book.ledger == {
+        "started": 4,
+        "repeated_starts": 1,
+        "open": 2,
+        "superseded": 1,
+        "stopped": 1,
+        "repeated_stops": 1,
+        "energy_wh": 3,
+    }
+
+
+def test_the_same_start_after_the_end_is_a_new_transaction(book: Book) -> None:
+    """A station whose clock stands still must not get an id again that has ended."""
+    first = book.start()
+    book.record(stop(first))
+    assert book.start() != first
+    assert book.ledger == {"started": 2, "stopped": 1, "open": 1}
+
+
+def test_what_is_forgotten_is_counted_and_its_stop_is_still_a_repetition(book: Book) -> None:
+    """The store stays small; of what is remembered no more, the id says that it was given out here."""
+    ids = [book.start(connector_id=number) for number in range(1, 7)]
+    for transaction_id in ids[:5]:
+        book.record(stop(transaction_id, 1))
+    assert transactions.forget(book.connection, 2) == 3
+    assert transactions.forget(book.connection, 2) == 0
+    assert book.states == {ids[3]: "stopped", ids[4]: "stopped", ids[5]: "open"}
+    book.record(stop(ids[0]), sample(ids[1], TIME), stop(ids[-1] + 1), sample(ids[-1] + 1, TIME))
+    assert book.ledger == {
+        "started": 6,
+        "open": 1,
+        "stopped": 5,
+        "energy_wh": 5,
+        "repeated_stops": 1,
+        "unknown_stops": 1,
+        "meter_values": 1,
+        "meter_values_out_of_order": 1,
+        "meter_values_unknown_transaction": 1,
+    }
+
+
+def test_old_anomalies_are_forgotten_and_stay_counted(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faulty fleet must not fill the disk."""
+    monkeypatch.setattr(transactions, "KEEP_ANOMALIES", 3)
+    book.record(*[stop(-1)] * 10)
+    assert transactions.forget(book.connection, 100) == 7
+    assert len(book.anomalies) == 3
+    assert book.ledger == {"without_transaction_id": 10}
+
+
+@pytest.mark.parametrize("transaction_id", [-2, 0, 2**31, 2**63, 2**64 - 1])
+def test_ids_that_were_never_given_out_are_unknown(book: Book, transaction_id: int) -> None:
+    """Whatever number JSON can say: it is answered, and it breaks nothing."""
+    book.record(stop(transaction_id), sample(transaction_id, TIME))
+    assert book.ledger == {"unknown_stops": 1, "meter_values_unknown_transaction": 1}
+
+
+def test_numbers_and_texts_that_no_column_holds_are_kept_all_the_same(book: Book) -> None:
+    """A meter of 64 bits and a NUL in an identity are odd, and no reason to lose the others of the batch."""
+    (kept, _) = book.record(start("A\0", number=2**64 - 1, id_tag="\0"), start("B"))
+    book.record(stop(kept.transaction_id, 2**64 - 1, identity="A\0"))
+    assert book.ledger == {"started": 2, "open": 1, "stopped": 1}
 
 
 @pytest.mark.parametrize("timestamp", ["yesterday", "2026-13-01T00:00:00Z", ""])
-def test_a_time_that_cannot_be_read_stands_in_no_order(timestamp: str) -> None:
+def test_a_time_that_cannot_be_read_stands_in_no_order(book: Book, timestamp: str) -> None:
     """The schema does not check it; it must not cost the charge point its answer."""
-    book = Transactions(1)
-    transaction_id = start(book)
-    book.sample("A", {"transactionId": transaction_id, "meterValue": [{"timestamp": timestamp}]})
-    assert (book.meter_values, book.meter_values_out_of_order) == (1, 1)
+    book.record(sample(book.start(), timestamp))
+    assert book.ledger == {"started": 1, "open": 1, "meter_values": 1, "meter_values_out_of_order": 1}
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.sampled_from(["Z", "+00:00", "+02:00", ""]))
 def test_a_sample_older_than_one_before_is_out_of_order(minutes: list[int], zone: str) -> None:
     """None may be older than any before it."""
-    book = Transactions(1)
-    transaction_id = start(book)
-    sent: list[int] = []
-    out_of_order = 0
-    for minute in minutes:
-        value = {"timestamp": f"2026-01-01T12:{minute:02}:00{zone}"}
-        book.sample("A", {"transactionId": transaction_id, "meterValue": [value]})
-        out_of_order += any(before > minute for before in sent)
-        sent.append(minute)
-    assert (len(minutes), out_of_order) == (book.meter_values, book.meter_values_out_of_order)
+    with open_book() as book:
+        transaction_id = book.start()
+        expected = sum(any(before > minute for before in minutes[:number]) for number, minute in enumerate(minutes))
+        for minute in minutes:
+            book.record(sample(transaction_id, f"2026-01-01T12:{minute:02}:00{zone}"))
+        counted = book.ledger
+        assert (len(minutes), expected) == (counted["meter_values"], counted.get("meter_values_out_of_order", 0))
+
+
+def test_a_meter_that_runs_backwards_is_found(book: Book) -> None:
+    """Between two samples, and at the stop; rounding between Wh and kWh is no fault."""
+    transaction_id = book.start(number=1000)
+    for value, unit in (("1500", "Wh"), ("1.5", "kWh"), ("1.495", "kWh"), ("1200", "Wh")):
+        book.record(sample(transaction_id, TIME, value=value, unit=unit))
+    book.record(stop(transaction_id, 1100))
+    assert book.ledger["backward_meters"] == 2
+    assert book.ledger["energy_wh"] == 100
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"value": "12.6"}, 13),
+        ({"value": "1.5", "unit": "kWh", "measurand": "Energy.Active.Import.Register", "location": "Outlet"}, 1500),
+        ({"value": "5", "measurand": "Power.Active.Import"}, None),
+        ({"value": "5", "phase": "L1"}, None),
+        ({"value": "5", "location": "Inlet"}, None),
+        ({"value": "5", "unit": "A"}, None),
+        ({"value": "abc", "format": "SignedData"}, None),
+        ({"value": "five"}, None),
+        ({"value": "nan"}, None),
+        ({"value": "1e400"}, None),
+        ({"value": "1e30"}, 2**63 - 1),
+    ],
+)
+def test_the_main_register_is_told_from_other_values(value: dict[str, Any], expected: int | None) -> None:
+    """Core 7.43: a value without a measurand is the energy register, in Wh."""
+    assert expected == energy_register(value)
+
+
+def test_an_id_tag_for_one_transaction_at_a_time_is_looked_up_in_any_case(book: Book) -> None:
+    """Over charge points and batches, and within one."""
+    book.one_at_a_time = {"only"}
+    ((_, first), (_, second)) = [kept[:2] for kept in book.record(start("A", id_tag="ONLY"), start("B", id_tag="only"))]
+    assert (first, second) == (False, True)
+    assert [kept.is_concurrent for kept in book.record(start("C", id_tag="Only"), start("D", id_tag="other"))] == [
+        True,
+        False,
+    ]
+    assert book.ledger["concurrent_starts"] == 2
+
+
+def test_a_new_start_on_the_same_connector_is_not_concurrent_with_what_it_ends(book: Book) -> None:
+    """The transaction before it is over, whether its stop came or not."""
+    book.one_at_a_time = {"t"}
+    assert [kept.is_concurrent for kept in book.record(start(number=1), start(number=2))] == [False, False]
+    assert [kept.is_concurrent for kept in book.record(start(number=3))] == [False]
 
 
 _STEPS = st.lists(st.tuples(st.sampled_from(["start", "again", "stop"]), st.sampled_from("AB"), st.integers(1, 2)))
 
 
-@given(_STEPS)
-def test_the_sums_agree_with_what_was_sent(steps: list[tuple[str, str, int]]) -> None:
+@given(_STEPS, st.integers(1, 5))
+def test_the_sums_agree_with_what_was_sent(steps: list[tuple[str, str, int]], batch: int) -> None:
     """Each transaction ends once and is counted once, whatever repeats in between."""
-    book = Transactions(1)
-    running: dict[tuple[str, int], tuple[int, int]] = {}
-    over: list[tuple[str, int]] = []
-    starts = repeats = stops = again = 0
-    for number, (step, identity, connector_id) in enumerate(steps):
-        connector = (identity, connector_id)
-        if step == "start":
-            running[connector] = start(book, identity, connector_id, number), number
-            starts += 1
-        elif connector in running and step == "again":
-            transaction_id, first = running[connector]
-            assert transaction_id == start(book, identity, connector_id, first)
-            repeats += 1
-        elif connector in running:
-            transaction_id, first = running.pop(connector)
-            book.stop(identity, stop(transaction_id, first + 7))
-            over.append((identity, transaction_id))
-            stops += 1
-        elif over:
-            owner, transaction_id = over[-1]
-            book.stop(owner, stop(transaction_id, 7))
-            again += 1
-    assert (starts, repeats, stops, again) == (book.started, book.repeated_starts, book.stopped, book.repeated_stops)
-    assert (len(running), 7 * stops, 0) == (book.running, book.energy_wh, book.unknown_stops)
-    assert book.started == book.running + book.stopped + book.superseded
+    with open_book() as book:
+        running: dict[tuple[str, int], tuple[int, int]] = {}
+        over: list[tuple[str, int]] = []
+        waiting: list[Entry] = []
+        starts = repeats = stops = again = superseded = 0
+        for number, (step, identity, connector_id) in enumerate(steps):
+            connector = (identity, connector_id)
+            if step == "start":
+                book.record(*waiting)
+                waiting = []
+                superseded += connector in running
+                running[connector] = book.start(identity, connector_id, number), number
+                starts += 1
+            elif connector in running and step == "again":
+                waiting.append(start(identity, connector_id, running[connector][1]))
+                repeats += 1
+            elif connector in running:
+                transaction_id, first = running.pop(connector)
+                waiting.append(stop(transaction_id, first + 7, identity))
+                over.append((identity, transaction_id))
+                stops += 1
+            elif over:
+                owner, transaction_id = over[-1]
+                waiting.append(stop(transaction_id, 7, owner))
+                again += 1
+            if len(waiting) >= batch:
+                book.record(*waiting)
+                waiting = []
+        book.record(*waiting)
+        expected = {
+            "started": starts,
+            "repeated_starts": repeats,
+            "stopped": stops,
+            "repeated_stops": again,
+            "superseded": superseded,
+            "open": len(running),
+            "energy_wh": 7 * stops,
+        }
+        assert {name: count for name, count in expected.items() if count} == book.ledger
+        assert sorted(book.states.values()).count("open") == len(running)

@@ -1,0 +1,304 @@
+"""The processes of one central system, as one: who has which charge point, and questions to all of them.
+
+A charge point is connected to one process at a time. Whoever gets its connection tells the others, and who had it
+before closes that. All hear of such news in the same order, so of two processes that get a charge point at nearly the
+same time both know who was later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, Protocol
+
+import orjson
+
+from server.bus import Bus
+
+Body = dict[str, Any]
+Answerer = Callable[[Body], AsyncIterator[Body]]
+"""Answers a question, in as many parts as it likes."""
+
+_ANNOUNCE_INTERVAL: Final = 0.02
+"""Seconds for which new connections are gathered before the others are told: a storm is a few messages."""
+_MAX_ANNOUNCED: Final = 2000
+_WINDOW: Final = 16
+"""Parts of an answer that may be under way: who does not take them slows down who answers."""
+PATIENCE: Final = 5.0
+"""Seconds without a word after which a process is no longer waited for."""
+_SIGN_OF_LIFE: Final = 1.5
+"""Seconds after which who is still at an answer says so."""
+
+
+class Fleet(Protocol):
+    """The connections of this process."""
+
+    def moved(self, identity: str) -> None:
+        """A charge point has connected to another process: close what it had here."""
+
+    def standing(self) -> list[tuple[str, float]]:
+        """Return who is connected here, and since when (seconds since 1970)."""
+
+    def connected_since(self, identity: str) -> float | None:
+        """Return since when a charge point is connected here, in seconds since 1970; `None` when it is not."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """A question of this process that is not answered in full yet."""
+
+    waiting_for: set[str]
+    parts: asyncio.Queue[tuple[str, Body] | None] = field(default_factory=asyncio.Queue)
+
+
+@dataclass(slots=True)
+class _Answering:
+    """A question of some process that is being answered here."""
+
+    task: asyncio.Task[None] | None = None
+    window: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_WINDOW))
+
+
+class Cluster:
+    """This process among the others.
+
+    Args:
+        bus: the way to them.
+        fleet: the connections of this process.
+        report: called with the name of a question and a fault that its answer ended with.
+    """
+
+    def __init__(self, bus: Bus, fleet: Fleet, report: Callable[[str, Exception], None]) -> None:
+        self._bus = bus
+        self._fleet = fleet
+        self._report = report
+        self._answerers: dict[str, Answerer] = {}
+        self._listeners: dict[str, Callable[[Body], None]] = {}
+        self._numbers = count(1)
+        self._questions: dict[str, _Question] = {}
+        self._answering: dict[tuple[str, str], _Answering] = {}
+        self._new: list[str] = []
+        # Connections of which this process has not heard its own news yet: others' news of them are older.
+        self._unheard: dict[str, int] = {}
+        self._announcing: asyncio.TimerHandle | None = None
+        self.trouble: str | None = None
+        """Why the others cannot be reached; `None` when they can."""
+        self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
+            "connected": self._heard_connected,
+            "standing": self._heard_standing,
+            "news": self._heard_news,
+            "ask": self._begin_answer,
+            "part": self._take_part,
+            "end": self._take_part,
+            "alive": self._take_part,
+            "taken": self._heard_taken,
+            "enough": self._heard_enough,
+        }
+        bus.receive = self._receive
+        bus.members_changed = self._members_changed
+
+    @property
+    def node(self) -> str:
+        """This process."""
+        return self._bus.node
+
+    @property
+    def members(self) -> frozenset[str]:
+        """All processes that are there now."""
+        return self._bus.members
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return len(self._bus.members) == 1
+
+    # -- who has whom -------------------------------------------------------------------------
+
+    def connected(self, identity: str) -> None:
+        """Tell the others that a charge point has connected here."""
+        if self.is_alone:
+            return
+        self._new.append(identity)
+        self._unheard[identity] = self._unheard.get(identity, 0) + 1
+        if len(self._new) >= _MAX_ANNOUNCED:
+            self._announce()
+        elif self._announcing is None:
+            self._announcing = asyncio.get_running_loop().call_later(_ANNOUNCE_INTERVAL, self._announce)
+
+    def announce_all(self) -> None:
+        """Tell the others of all that are connected here: after the bus was down, or somebody has come."""
+        self._unheard.clear()
+        standing = self._fleet.standing()
+        for start in range(0, len(standing), _MAX_ANNOUNCED):
+            self._publish({"kind": "standing", "connections": standing[start : start + _MAX_ANNOUNCED]})
+
+    def bus_changed(self, trouble: str | None) -> None:
+        """The bus has failed, or (`None`) is well again."""
+        self.trouble = trouble
+        if trouble is None:
+            self.announce_all()
+        else:
+            for asked in self._questions.values():
+                asked.waiting_for.clear()
+                asked.parts.put_nowait(None)
+
+    def _announce(self) -> None:
+        if self._announcing is not None:
+            self._announcing.cancel()
+            self._announcing = None
+        identities, self._new = self._new, []
+        self._publish({"kind": "connected", "identities": identities})
+
+    def _heard_connected(self, sender: str, message: Body) -> None:
+        is_own = sender == self.node
+        for identity in message["identities"]:
+            unheard = self._unheard.get(identity, 0)
+            if is_own:
+                if unheard > 1:
+                    self._unheard[identity] = unheard - 1
+                else:
+                    self._unheard.pop(identity, None)
+            elif not unheard:
+                self._fleet.moved(identity)
+
+    def _heard_standing(self, sender: str, message: Body) -> None:
+        if sender == self.node:
+            return
+        for identity, since in message["connections"]:
+            ours = self._fleet.connected_since(identity)
+            if ours is not None and (ours, self.node) < (since, sender):
+                self._fleet.moved(identity)
+
+    # -- questions and news -------------------------------------------------------------------
+
+    def answer(self, question: str, answerer: Answerer) -> None:
+        """Answer a question, of other processes and of this one, from now on."""
+        self._answerers[question] = answerer
+
+    def listen(self, news: str, listener: Callable[[Body], None]) -> None:
+        """Call `listener` with each piece of news of other processes."""
+        self._listeners[news] = listener
+
+    def tell(self, news: str, body: Body) -> None:
+        """Tell the others something."""
+        if not self.is_alone:
+            self._publish({"kind": "news", "news": news, "body": body})
+
+    async def ask(self, question: str, body: Body) -> AsyncGenerator[tuple[str, Body], None]:
+        """Ask all processes, this one too; yield the parts of their answers, with the name of who answers.
+
+        Ends when all have said all, or have gone, or not said a word for `PATIENCE` seconds.
+        """
+        if self.trouble is not None:
+            async for own in self._answerers[question](body):
+                yield self.node, own
+            return
+        number = str(next(self._numbers))
+        asked = self._questions[number] = _Question(set(self._bus.members))
+        self._publish({"kind": "ask", "id": number, "question": question, "body": body})
+        try:
+            while asked.waiting_for:
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        part = await asked.parts.get()
+                except TimeoutError:
+                    return
+                if part is None:
+                    continue
+                sender, answer = part
+                self._send(sender, {"kind": "taken", "id": number})
+                yield sender, answer
+        finally:
+            del self._questions[number]
+            for member in asked.waiting_for:
+                self._send(member, {"kind": "enough", "id": number})
+
+    async def ask_briefly(self, question: str, body: Body) -> dict[str, Body]:
+        """Ask all processes for an answer of one part; return the answers, by who gave them."""
+        async with contextlib.aclosing(self.ask(question, body)) as parts:
+            return {node: answer async for node, answer in parts}
+
+    async def close(self) -> None:
+        """Answer nothing any more."""
+        if self._announcing is not None:
+            self._announcing.cancel()
+        tasks = [each.task for each in self._answering.values() if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _members_changed(self) -> None:
+        members = self._bus.members
+        for asked in self._questions.values():
+            if asked.waiting_for - members:
+                asked.waiting_for &= members
+                asked.parts.put_nowait(None)
+        for (sender, _), answering in list(self._answering.items()):
+            if sender not in members and answering.task is not None:
+                answering.task.cancel()
+        self.announce_all()
+
+    def _receive(self, text: bytes) -> None:
+        message: Body = orjson.loads(text)
+        self._hear[message["kind"]](message["from"], message)
+
+    def _heard_news(self, sender: str, message: Body) -> None:
+        listener = self._listeners.get(message["news"])
+        if listener is not None and sender != self.node:
+            listener(message["body"])
+
+    def _heard_taken(self, sender: str, message: Body) -> None:
+        answering = self._answering.get((sender, message["id"]))
+        if answering is not None:
+            answering.window.release()
+
+    def _heard_enough(self, sender: str, message: Body) -> None:
+        answering = self._answering.get((sender, message["id"]))
+        if answering is not None and answering.task is not None:
+            answering.task.cancel()
+
+    def _take_part(self, sender: str, message: Body) -> None:
+        asked = self._questions.get(message["id"])
+        if asked is None:
+            return
+        if message["kind"] == "end":
+            asked.waiting_for.discard(sender)
+        if message["kind"] != "part":
+            asked.parts.put_nowait(None)
+        else:
+            asked.parts.put_nowait((sender, message["body"]))
+
+    def _begin_answer(self, sender: str, message: Body) -> None:
+        answering = _Answering()
+        self._answering[sender, message["id"]] = answering
+        answering.task = asyncio.get_running_loop().create_task(self._answer(answering, sender, message))
+
+    async def _answer(self, answering: _Answering, sender: str, message: Body) -> None:
+        number, question = message["id"], message["question"]
+        alive = asyncio.create_task(self._say_alive(sender, number))
+        try:
+            answerer = self._answerers.get(question)
+            if answerer is not None:
+                async for part in answerer(message["body"]):
+                    await answering.window.acquire()
+                    self._send(sender, {"kind": "part", "id": number, "body": part})
+        except Exception as fault:  # noqa: BLE001  who asked must not wait for an answer that will not come
+            self._report(question, fault)
+        finally:
+            alive.cancel()
+            del self._answering[sender, number]
+            self._send(sender, {"kind": "end", "id": number})
+
+    async def _say_alive(self, sender: str, number: str) -> None:
+        while True:
+            await asyncio.sleep(_SIGN_OF_LIFE)
+            self._send(sender, {"kind": "alive", "id": number})
+
+    def _publish(self, message: Body) -> None:
+        self._bus.publish(orjson.dumps({**message, "from": self.node}))
+
+    def _send(self, node: str, message: Body) -> None:
+        self._bus.send(node, orjson.dumps({**message, "from": self.node}))

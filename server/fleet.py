@@ -1,0 +1,194 @@
+"""The charge points of all processes, for whoever asks one of them: live facts, and Calls to wherever they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from ampswarm.ocppj.frames import Payload
+from server.calls import CallFailed, Outcome, Result, call_each
+from server.cluster import Body, Cluster
+from server.connections import CentralSystem, Connection
+
+_MAX_BATCH: Final = 500
+"""Results in one message between two processes."""
+
+
+class Fleet:
+    """All charge points that are connected, to whichever process.
+
+    Args:
+        central: the connections of this process.
+        cluster: the way to the others.
+    """
+
+    def __init__(self, central: CentralSystem, cluster: Cluster) -> None:
+        self._central = central
+        self._cluster = cluster
+        cluster.answer("describe", self._answer_describe)
+        cluster.answer("count", self._answer_count)
+        cluster.answer("call", self._answer_call)
+        cluster.answer("call many", self._answer_call_many)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The processes that are there now."""
+        return self._cluster.members
+
+    async def describe(self, identities: Sequence[str]) -> dict[str, Body]:
+        """Return what only its process knows of each charge point that is connected, by identity."""
+        found = self._described(identities)
+        if not self._cluster.is_alone and len(found) < len(identities):
+            missing = [identity for identity in identities if identity not in found]
+            for answer in (await self._cluster.ask_briefly("describe", {"identities": missing})).values():
+                found |= answer
+        return found
+
+    async def connections(self) -> dict[str, int]:
+        """Return how many charge points are connected, by process."""
+        if self._cluster.is_alone:
+            return {self._cluster.node: len(self._central)}
+        answers = await self._cluster.ask_briefly("count", {})
+        return {node: answer["connections"] for node, answer in answers.items()}
+
+    async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
+        """Call a charge point, wherever it is connected; return the payload of its CallResult.
+
+        Raises:
+            OcppError: the Call breaks the rules; nothing was sent.
+            CallFailed: there is no result.
+        """
+        if self._central.get(identity) is not None or self._cluster.is_alone:
+            return await self._central.call(identity, action, payload, timeout)
+        body = {"identity": identity, "action": action, "payload": payload, "timeout": timeout}
+        is_there = False
+        async with contextlib.aclosing(self._cluster.ask("call", body)) as parts:
+            async for _, part in parts:
+                if "result" in part or "failed" in part:
+                    return _unpack(part)
+                is_there = True
+        raise CallFailed(Outcome.UNREACHABLE if is_there else Outcome.NOT_CONNECTED)
+
+    async def call_many(
+        self,
+        identities: Sequence[str] | None,
+        action: str,
+        payload: Payload,
+        timeout: float,  # noqa: ASYNC109
+        concurrency: int,
+    ) -> AsyncGenerator[list[Result], None]:
+        """Call many charge points, wherever they are; yield results as they come.
+
+        Args:
+            identities: whom; `None` for all that are connected.
+            action: what is asked.
+            payload: the request's payload.
+            timeout: seconds for each answer, from when its Call is sent.
+            concurrency: how many at a time, over all processes.
+        """
+        body = {
+            "identities": None if identities is None else list(identities),
+            "action": action,
+            "payload": payload,
+            "timeout": timeout,
+            "concurrency": max(1, concurrency // len(self._cluster.members)),
+        }
+        missing = dict.fromkeys(identities or ())
+        async with contextlib.aclosing(self._cluster.ask("call many", body)) as parts:
+            async for _, part in parts:
+                results = [(each["identity"], _unpacked(each)) for each in part["results"]]
+                for identity, _ in results:
+                    missing.pop(identity, None)
+                yield results
+        if missing and not self._central.is_closing:
+            not_connected = CallFailed(Outcome.NOT_CONNECTED)
+            names = iter(missing)
+            while batch := list(islice(names, _MAX_BATCH)):
+                yield [(identity, not_connected) for identity in batch]
+
+    # -- this process's part of the answers ---------------------------------------------------
+
+    def _described(self, identities: Iterable[str]) -> dict[str, Body]:
+        connections = ((identity, self._central.get(identity)) for identity in identities)
+        return {identity: self._live(each) for identity, each in connections if each is not None}
+
+    def _live(self, connection: Connection) -> Body:
+        return {
+            "node": self._cluster.node,
+            "connected_at": self._central.connected_since(connection.identity),
+            "last_seen": connection.last_seen,
+            "round_trip": connection.round_trip,
+            "calls_waiting": self._central.calls_waiting(connection.identity),
+        }
+
+    async def _answer_describe(self, body: Body) -> AsyncIterator[Body]:
+        yield self._described(body["identities"])
+
+    async def _answer_count(self, _body: Body) -> AsyncIterator[Body]:
+        yield {"connections": len(self._central)}
+
+    async def _answer_call(self, body: Body) -> AsyncIterator[Body]:
+        identity: str = body["identity"]
+        if self._central.get(identity) is None:
+            return
+        yield {"here": True}
+        yield await _outcome(self._central.call(identity, body["action"], body["payload"], body["timeout"]))
+
+    async def _answer_call_many(self, body: Body) -> AsyncIterator[Body]:
+        wanted: list[str] | None = body["identities"]
+        here = self._central.connected if wanted is None else [each for each in wanted if self._central.get(each)]
+
+        async def call(identity: str) -> Payload:
+            return await self._central.call(identity, body["action"], body["payload"], body["timeout"])
+
+        def while_open() -> Iterator[str]:
+            for identity in here:
+                if self._central.is_closing:
+                    return
+                yield identity
+
+        if not here:
+            return
+        async with contextlib.aclosing(call_each(call, while_open(), min(body["concurrency"], len(here)))) as batches:
+            async for batch in batches:
+                for start in range(0, len(batch), _MAX_BATCH):
+                    yield {"results": [_packed(*each) for each in batch[start : start + _MAX_BATCH]]}
+
+
+async def _outcome(call: Awaitable[Payload]) -> Body:
+    try:
+        return {"result": await call}
+    except CallFailed as failed:
+        return {"failed": _failed(failed)}
+
+
+def _failed(failed: CallFailed) -> Body:
+    return {
+        "outcome": failed.outcome.value,
+        "description": failed.description,
+        "code": failed.code,
+        "details": failed.details,
+    }
+
+
+def _packed(identity: str, came: Payload | CallFailed) -> Body:
+    if isinstance(came, CallFailed):
+        return {"identity": identity, "failed": _failed(came)}
+    return {"identity": identity, "result": came}
+
+
+def _unpacked(part: Body) -> Payload | CallFailed:
+    if "result" in part:
+        result: Payload = part["result"]
+        return result
+    failed = part["failed"]
+    return CallFailed(Outcome(failed["outcome"]), failed["description"], code=failed["code"], details=failed["details"])
+
+
+def _unpack(part: Body) -> Payload:
+    came = _unpacked(part)
+    if isinstance(came, CallFailed):
+        raise came
+    return came

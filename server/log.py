@@ -1,0 +1,51 @@
+"""What the process writes to stderr: a JSON object a line, whoever has something to say."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from typing import Final
+
+import orjson
+
+from ampswarm.ocppj.frames import for_log
+from ampswarm.ocppj.timestamps import format_utc
+
+PROCESS_VARIABLE: Final = "CENTRAL_SYSTEM_PROCESS"
+"""Where one of several processes finds its number; set by the first of them, not by people."""
+_MAX_LOGGED_MESSAGE: Final = 4096
+_MAX_LOGGED_TRACEBACK: Final = 16384
+_PROCESS: Final[dict[str, object]] = (
+    {"process": int(os.environ[PROCESS_VARIABLE])} if os.environ.get(PROCESS_VARIABLE, "").isdigit() else {}
+)
+
+
+def write_line(fields: dict[str, object]) -> None:
+    """Write one structured line to stderr: the time, then `fields`, as a JSON object."""
+    line = orjson.dumps({"time": format_utc(time.time()), **fields, **_PROCESS}) + b"\n"
+    # A log that nobody reads any more must not end the service.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+
+
+def write_payload(identity: str, direction: str, message: bytes) -> None:
+    """Log one message, but for a password in it."""
+    text = for_log(message)[:_MAX_LOGGED_MESSAGE]
+    write_line({"event": "message", "identity": identity, "direction": direction, "message": text})
+
+
+class JsonLines(logging.Handler):
+    """Writes what libraries log as lines like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        fields = {"event": "log", "logger": record.name, "level": record.levelname.lower()}
+        try:
+            text = self.format(record)
+        except Exception as error:  # noqa: BLE001  a library's log line must not end the service
+            text = repr(error)
+        write_line({**fields, "message": text[:_MAX_LOGGED_TRACEBACK].encode("utf-8", "replace").decode()})

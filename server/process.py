@@ -1,0 +1,333 @@
+"""One process of the central system: its parts, put together, and its life from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from ampswarm.lifecycle import LifecycleLog
+from ampswarm.ocppj.session import UniqueIds
+from server import transactions
+from server.admin import AdminServer, admin_server, bind, build_app
+from server.bus import BadBus, Bus, BusFailed, LocalBus
+from server.calls import Calls
+from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
+from server.cluster import Cluster
+from server.config import Config
+from server.connections import CentralSystem
+from server.drain import drain
+from server.fleet import Fleet
+from server.handlers import Handlers
+from server.hub import HubBus
+from server.id_tags import IdTags
+from server.journal import Journal
+from server.listener import listen
+from server.log import write_line, write_payload
+from server.metrics import Metrics
+from server.readiness import Readiness
+from server.records import Records
+from server.redis_bus import RedisBus
+from server.settings import Settings
+from server.store import BadStore, Store, StoreFailed, open_store
+
+_FLUSH_INTERVAL: Final = 1.0
+_FORGET_INTERVAL: Final = 5.0
+_LAST_WORDS: Final = 5.0
+"""Seconds for what was not kept yet when the last charge point has gone."""
+_PATIENCE: Final = 15.0
+"""Seconds for a store or a bus that is not up yet when the process starts."""
+
+
+class Mistake(Exception):  # noqa: N818  one line for whoever starts the process
+    """Something that the operator has to set right."""
+
+
+class Process:
+    """All parts of one process.
+
+    Args:
+        config: how it runs.
+        number: which of the processes of this host it is, from 0; the first has the operator API.
+        hub: the socket by which the processes of this host talk to each other; `None` for one that is alone.
+
+    Raises:
+        Mistake: the store, the bus, or the CA for charge points' certificates cannot be used.
+    """
+
+    def __init__(self, config: Config, number: int = 0, hub: Path | None = None) -> None:
+        self._config = config
+        self._number = number
+        self._metrics = metrics = Metrics()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._readiness = Readiness()
+        self._node = secrets.token_hex(4)
+        self._lifecycle = lifecycle = LifecycleLog(write_line if config.log_lifecycle else None)
+        self._store: Store = open_store(config.store)
+        self._id_tags = IdTags()
+        self._records = Records(self._store, self._node, partial(self._trouble, "records"))
+        self._journal = Journal(
+            self._store,
+            self._node,
+            self._id_tags.is_one_at_a_time,
+            metrics,
+            partial(self._condition, "store"),
+            partial(self._trouble, "entry"),
+        )
+        self._handlers = Handlers(
+            self._records,
+            self._id_tags,
+            metrics,
+            boot_interval=config.boot_interval,
+            require_boot=config.require_boot,
+        )
+        self._central = CentralSystem(
+            self._handlers,
+            Calls(UniqueIds(secrets.token_hex(8)), metrics),
+            self._journal,
+            self._records,
+            metrics,
+            lifecycle,
+            log_payload=write_payload if config.log_payload else None,
+            ping_interval=config.ping_interval,
+        )
+        self._bus = self._make_bus(hub)
+        self._cluster = Cluster(self._bus, self._central, self._fault)
+        self._bus.changed = self._bus_changed
+        self._central.opened = self._cluster.connected
+        self._fleet = Fleet(self._central, self._cluster)
+        self._settings = Settings(
+            self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
+        )
+        self._loading: set[asyncio.Task[None]] = set()
+        self._cluster.listen("settings", self._load_settings)
+        self._desk: CertificateDesk | None = None
+        if config.csr_ca_cert is not None and config.csr_ca_key is not None:
+            try:
+                authority = CertificateAuthority(config.csr_ca_cert, config.csr_ca_key)
+            except BadAuthority as bad:
+                raise Mistake(str(bad)) from None
+            self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle)
+            self._handlers.request_certificate = self._desk.accept
+
+    def _make_bus(self, hub: Path | None) -> Bus:
+        if self._config.bus is not None:
+            return RedisBus(self._node, self._config.bus)
+        if hub is not None:
+            return HubBus(self._node, hub, self._stopping.set)
+        return LocalBus(self._node)
+
+    # -- its life -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; another one makes it hurry.
+
+        Raises:
+            Mistake: the store or the bus cannot be used, or a port cannot be listened on.
+        """
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._stop)
+        async with contextlib.AsyncExitStack() as opened:
+            if not await self._until_stopped(self._open(opened)):
+                return
+            admin, server = await self._listen()
+            if server is None:
+                return
+            await self._serve(admin, server)
+
+    async def _until_stopped(self, opening: Awaitable[None]) -> bool:
+        """Return whether something is open; not when the process is stopped before."""
+        task = asyncio.ensure_future(opening)
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+
+    async def _open(self, opened: contextlib.AsyncExitStack) -> None:
+        opened.push_async_callback(self._store.close)
+        try:
+            await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
+            await self._settings.load()
+            opened.push_async_callback(self._bus.close)
+            await _patiently(self._bus.open, BusFailed, "the bus")
+        except BadStore as bad:
+            raise Mistake(f"--store or STORE: {bad}") from None
+        except BadBus as bad:
+            raise Mistake(f"--bus or BUS: {bad}") from None
+        except StoreFailed as failed:
+            raise Mistake(f"--store or STORE: {self._store.name}: {failed.reason}") from None
+
+    async def _listen(self) -> tuple[AdminServer | None, asyncio.Server]:
+        config = self._config
+        listening = None
+        if self._number == 0:
+            try:
+                listening = await bind(config.admin_host, config.admin_port)
+            except (OSError, UnicodeError) as error:
+                where = f"{config.admin_host} port {config.admin_port} (--admin-host, --admin-port)"
+                raise Mistake(f"cannot listen on {where}: {_why(error)}") from None
+        try:
+            server = await listen(self._central, config.host, config.port, shared=config.processes > 1)
+        except (OSError, UnicodeError) as error:
+            if listening is not None:
+                listening.close()
+            raise Mistake(f"cannot listen on {config.host} port {config.port}: {_why(error)}") from None
+        if listening is None:
+            return None, server
+        app = build_app(
+            central=self._central,
+            fleet=self._fleet,
+            handlers=self._handlers,
+            settings=self._settings,
+            id_tags=self._id_tags,
+            records=self._records,
+            store=self._store,
+            readiness=self._readiness,
+            lifecycle=self._lifecycle,
+            token=config.admin_token,
+        )
+        return admin_server(app, listening), server
+
+    async def _serve(self, admin: AdminServer | None, server: asyncio.Server) -> None:
+        config = self._config
+        fields: dict[str, object] = {"host": config.host, "port": server.sockets[0].getsockname()[1]}
+        if admin is not None:
+            fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
+        # First of all lines, whatever is logged by those that connect.
+        write_line({"event": "listening", **fields, "store": self._store.name})
+        tasks = [
+            asyncio.create_task(self._flush_for_ever()),
+            asyncio.create_task(self._forget_for_ever()),
+            asyncio.create_task(self._records.run()),
+        ]
+        if self._central.seconds_per_slot:
+            tasks.append(asyncio.create_task(_ping_for_ever(self._central)))
+        journal = asyncio.create_task(self._journal.run())
+        serving = None if admin is None else asyncio.create_task(admin.serve())
+        await self._stopping.wait()
+        self._readiness.fail("draining", "the process was told to stop")
+        self._central.is_closing = True
+        await drain(self._central, rate=config.drain_rate, delay=config.drain_delay, hurry=self._hurry)
+        for task in tasks:
+            task.cancel()
+        server.close()
+        if self._desk is not None:
+            self._desk.close()
+        if admin is not None and serving is not None:
+            admin.stop()
+            if not (await asyncio.wait([serving], timeout=_LAST_WORDS))[0]:
+                serving.cancel()
+        await self._keep_the_rest(journal)
+        await self._cluster.close()
+        await self._say_goodbye()
+
+    async def _keep_the_rest(self, journal: asyncio.Task[None]) -> None:
+        with contextlib.suppress(TimeoutError, StoreFailed):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._journal.settle()
+                await self._records.flush()
+        journal.cancel()
+
+    async def _say_goodbye(self) -> None:
+        self._lifecycle.flush(time.monotonic(), final=True)
+        try:
+            ledger: object = await self._store.read(transactions.ledger)
+        except StoreFailed as failed:
+            ledger = {"error": failed.reason}
+        write_line({"event": "stopped", **self._metrics.snapshot(), "transactions": ledger})
+
+    def _stop(self) -> None:
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    # -- what goes on meanwhile ---------------------------------------------------------------
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_INTERVAL)
+            self._lifecycle.flush(time.monotonic())
+
+    async def _forget_for_ever(self) -> None:
+        work = partial(transactions.forget, keep_ended=self._config.keep_transactions)
+        while True:
+            await asyncio.sleep(_FORGET_INTERVAL)
+            with contextlib.suppress(StoreFailed):
+                while await self._store.write(work):  # noqa: ASYNC110  others write in between
+                    await asyncio.sleep(0.05)
+
+    def _load_settings(self, _news: object) -> None:
+        async def load() -> None:
+            try:
+                await self._settings.load()
+            except StoreFailed as failed:
+                self._trouble("settings", failed.reason)
+
+        task = asyncio.get_running_loop().create_task(load())
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    def _bus_changed(self, trouble: str | None) -> None:
+        self._condition("bus", trouble)
+        self._cluster.bus_changed(trouble)
+
+    def _condition(self, condition: str, trouble: str | None) -> None:
+        if trouble is None:
+            self._readiness.mend(condition)
+            write_line({"event": condition, "status": "well again"})
+        else:
+            self._readiness.fail(condition, "it fails: see the log")
+            write_line({"event": condition, "status": "fails", "why": trouble})
+
+    def _trouble(self, what: str, why: str) -> None:
+        self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
+
+    def _fault(self, question: str, fault: Exception) -> None:
+        self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))
+
+
+async def _patiently(attempt: Callable[[], Awaitable[None]], failure: type[StoreFailed | BusFailed], what: str) -> None:
+    """Make an attempt until it succeeds: what it needs may be starting at the same time."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    has_said = False
+    while True:
+        try:
+            await attempt()
+        except failure as failed:
+            if loop.time() >= deadline:
+                raise Mistake(f"{what} cannot be reached: {failed}") from None
+            if not has_said:
+                write_line({"event": "waiting", "for": what, "why": str(failed)})
+                has_said = True
+            await asyncio.sleep(0.5)
+        else:
+            return
+
+
+async def _ping_for_ever(central: CentralSystem) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        # Behind by more than a turn, it goes on from now: no catching up in a burst.
+        due = max(due + central.seconds_per_slot, loop.time())
+        await asyncio.sleep(due - loop.time())
+        central.ping_next()
+
+
+def _why(error: Exception) -> str:
+    # UnicodeError: what cannot be a name at all, such as one with a part of 70 characters.
+    return getattr(error, "strerror", None) or "not a host name"

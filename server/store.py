@@ -1,0 +1,265 @@
+"""Where records are kept: SQLite in this process, in memory or in a file, or a PostgreSQL that many share.
+
+Work is a plain function of a SQLAlchemy connection. For SQLite it runs in a thread, for PostgreSQL in the event
+loop, on asyncpg; it need not know which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import Connection, StaticPool, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+DEFAULT: Final = "sqlite:///central-system.db"
+MEMORY: Final = "memory"
+
+_TIMEOUT: Final = 5.0
+"""Seconds after which a commit that does not come back has failed."""
+_BUSY_TIMEOUT: Final = 4.0
+"""Seconds that SQLite waits for another process to finish writing."""
+_READERS: Final = 2
+_MIGRATION_LOCK: Final = 0x616D7073
+_UNREACHABLE: Final = ("57P", "08", "53")
+"""Classes of PostgreSQL's errors that say something about the server and not about what was asked of it."""
+
+
+class BadStore(ValueError):  # noqa: N818  one line for whoever starts the process
+    """A store that cannot be used as it was named."""
+
+
+class StoreFailed(Exception):  # noqa: N818  what happened, and mostly not a fault of the program
+    """The store did not keep or tell something.
+
+    Args:
+        reason: one line, without what was to be kept.
+        is_down: whether the store itself is in trouble; else what was to be kept is at fault.
+        conflict: whether another process wrote the same at the same time, and a second try is worth it.
+    """
+
+    def __init__(self, reason: str, *, is_down: bool, conflict: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_down = is_down
+        self.conflict = conflict
+
+
+def check_url(store: str) -> URL | None:
+    """Return what `--store` names; `None` for memory.
+
+    Raises:
+        BadStore: with one line, which does not show a password.
+    """
+    if store == MEMORY:
+        return None
+    wanted = f"{MEMORY}, sqlite:///FILE or postgresql+asyncpg://USER@HOST/DATABASE"
+    try:
+        url = make_url(store)
+    except (ArgumentError, ValueError):
+        raise BadStore(f"it is none of: {wanted}") from None
+    if url.drivername not in {"sqlite", "postgresql+asyncpg"}:
+        raise BadStore(f"{url.drivername!r} is none of: {wanted}")
+    if not url.database:
+        raise BadStore(f"it names no {'file' if url.drivername == 'sqlite' else 'database'}; write {wanted}")
+    if url.drivername == "sqlite" and (url.host or url.query or url.database.startswith((":", "file:"))):
+        raise BadStore("a SQLite store is sqlite:///FILE, and no more")
+    return url
+
+
+def shown(store: str) -> str:
+    """Return `--store` for a log: without its password."""
+    url = check_url(store)
+    return MEMORY if url is None else url.render_as_string(hide_password=True)
+
+
+class Store(ABC):
+    """A database. What `write` returned for is kept, whatever happens to this process then."""
+
+    name: str
+    """For a log and for people; without a password."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, and bring the tables up to date.
+
+        Raises:
+            BadStore: it cannot be used; nothing will change that but the operator.
+            StoreFailed: it cannot be reached now.
+        """
+
+    @abstractmethod
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction of its own; return what it returned once that is committed.
+
+        Raises:
+            StoreFailed: it is not committed, or not known to be.
+        """
+
+    @abstractmethod
+    async def read(self, work: Work[T]) -> T:
+        """Run `work`, which writes nothing; return what it returned.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of all connections."""
+
+
+def open_store(store: str) -> Store:
+    """Return the store that `--store` names, not opened yet.
+
+    Raises:
+        BadStore: it names none.
+    """
+    url = check_url(store)
+    return _Sqlite(url) if url is None or url.drivername == "sqlite" else _Postgres(url)
+
+
+def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Replicas that start together wait here for the first of them.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+class _Sqlite(Store):
+    def __init__(self, url: URL | None) -> None:
+        self._url = url
+        self.name = MEMORY if url is None else url.render_as_string()
+        self._folder = None if url is None or url.database is None else Path(url.database).absolute().parent
+        # One writes, others read beside it, which the write-ahead log allows. In memory there is one
+        # connection, which can do but one thing at a time.
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._readers = self._writer if url is None else ThreadPoolExecutor(_READERS, "store-reader")
+        if url is None:
+            self._engine = create_engine(
+                "sqlite://",
+                poolclass=StaticPool,
+                connect_args={"check_same_thread": False},
+                insertmanyvalues_page_size=500,
+            )
+        else:
+            self._engine = create_engine(
+                url,
+                pool_size=_READERS + 1,
+                connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT},
+            )
+        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "begin", _begin)
+        self._writing = self._engine.execution_options(is_writing=True)
+
+    async def open(self) -> None:
+        if self._folder is not None and not await asyncio.to_thread(self._folder.is_dir):
+            raise BadStore(f"{self._folder} is not a folder")
+        try:
+            await self.write(_migrate)
+        except StoreFailed as failed:
+            raise BadStore(f"{self.name}: {failed.reason}") from None
+
+    async def write(self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, self._writing, work)
+
+    async def read(self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._in_transaction, self._engine, work)
+
+    async def close(self) -> None:
+        for executor in {self._writer, self._readers}:
+            await asyncio.to_thread(executor.shutdown)
+        self._engine.dispose()
+
+    def _in_transaction(self, engine: Any, work: Work[T]) -> T:  # noqa: ANN401  an Engine with options is none for mypy
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise _failed(error) from None
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    # Transactions begin where `_begin` says so, and not where the driver guesses.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # FULL: what is committed is on the disk, and outlives the host's power as well as this process.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-65536"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes then could be refused in between; one that says at once
+    # that it will write waits for its turn.
+    is_writing = connection.get_execution_options().get("is_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+class _Postgres(Store):
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self.name = url.render_as_string(hide_password=True)
+        self._engine = create_async_engine(
+            url,
+            pool_size=_READERS + 2,
+            max_overflow=0,
+            pool_timeout=_TIMEOUT,
+            # asyncpg's own limits: a server that does not answer must not hold a charge point for ever.
+            connect_args={"timeout": _TIMEOUT, "command_timeout": _TIMEOUT},
+        )
+
+    async def open(self) -> None:
+        try:
+            await self.write(_migrate)
+        except StoreFailed as failed:
+            if failed.is_down:
+                raise
+            raise BadStore(f"{self.name}: {failed.reason}") from None
+
+    async def write(self, work: Work[T]) -> T:
+        try:
+            async with asyncio.timeout(2 * _TIMEOUT), self._engine.begin() as connection:
+                return await connection.run_sync(work)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _failed(error) from None
+
+    async def read(self, work: Work[T]) -> T:
+        return await self.write(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _failed(error: Exception) -> StoreFailed:
+    if isinstance(error, DBAPIError):
+        cause = error.orig
+        # Not str(error): it has the statement and its parameters, which may be anybody's.
+        reason = (str(cause).splitlines() or [""])[0].split(": ", 1)[-1][:200] or type(cause).__name__
+        state = getattr(cause, "sqlstate", None)
+        if isinstance(error, IntegrityError) or state in {"40001", "40P01"}:
+            return StoreFailed(reason, is_down=False, conflict=True)
+        if isinstance(cause, sqlite3.Error):
+            return StoreFailed(reason, is_down=isinstance(cause, sqlite3.OperationalError))
+        return StoreFailed(reason, is_down=state is None or state.startswith(_UNREACHABLE))
+    if isinstance(error, PoolTimeoutError | TimeoutError):
+        return StoreFailed("no answer in time", is_down=True)
+    if isinstance(error, OSError):
+        return StoreFailed(error.strerror or str(error) or type(error).__name__, is_down=True)
+    return StoreFailed(type(error).__name__, is_down=False)

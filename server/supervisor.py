@@ -1,0 +1,148 @@
+"""Several processes on one host, which share its ports: one parent starts them, and others for those that die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+from server.config import Config
+from server.hub import Hub
+from server.log import PROCESS_VARIABLE, write_line
+
+_HUB_VARIABLE: Final = "CENTRAL_SYSTEM_HUB"
+_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_PORT"
+_RESTART_DELAY: Final = 1.0
+_CONFIGURATION: Final = 2
+"""Exit status of a process that cannot use its configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the parent tells one of the processes."""
+
+    number: int
+    hub: Path
+    port: int
+    """That the parent holds; all listen on it."""
+
+    @classmethod
+    def find(cls) -> Self | None:
+        """Return the place of this process; `None` when it is the parent, or alone."""
+        number = os.environ.get(PROCESS_VARIABLE)
+        if number is None:
+            return None
+        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), int(os.environ[_PORT_VARIABLE]))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the process at this place."""
+        return {
+            **os.environ,
+            PROCESS_VARIABLE: str(self.number),
+            _HUB_VARIABLE: str(self.hub),
+            _PORT_VARIABLE: str(self.port),
+        }
+
+    def adapt(self, config: Config) -> Config:
+        """Return the configuration of the process at this place."""
+        return replace(config, port=self.port)
+
+
+class Supervisor:
+    """Starts processes and keeps them running.
+
+    Args:
+        config: how they run.
+        args: their command line.
+    """
+
+    def __init__(self, config: Config, args: Sequence[str]) -> None:
+        self._config = config
+        self._args = args
+        self._stopping = asyncio.Event()
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._status = 0
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
+        with contextlib.ExitStack() as opened:
+            try:
+                port = self._reserve(opened)
+            except (OSError, UnicodeError) as error:
+                why = getattr(error, "strerror", None) or "not a host name"
+                sys.stderr.write(
+                    f"central-system: error: cannot listen on {self._config.host} port {self._config.port}: {why}\n"
+                )
+                return _CONFIGURATION
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="central-system-"))
+            hub = Hub(Path(folder) / "hub", self._members_changed, self._heard)
+            await hub.open()
+            tasks = [
+                asyncio.create_task(self._keep_running(Place(number, Path(folder) / "hub", port)))
+                for number in range(self._config.processes)
+            ]
+            await asyncio.gather(*tasks)
+            await hub.close()
+        return self._status
+
+    def _reserve(self, opened: contextlib.ExitStack) -> int:
+        """Hold the port without listening on it, so that it stays the same for all, also when 0 takes a free one."""
+        config = self._config
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        holding = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holding.bind(address)
+        port: int = holding.getsockname()[1]
+        return port
+
+    async def _keep_running(self, place: Place) -> None:
+        while not self._stopping.is_set():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "server", *self._args, env=place.environment(), start_new_session=True
+            )
+            self._running[place.number] = process
+            if self._stopping.is_set():
+                process.terminate()
+            status = await process.wait()
+            del self._running[place.number]
+            if self._stopping.is_set():
+                self._status = max(self._status, abs(status))
+                return
+            if status == _CONFIGURATION:
+                self._status = status
+                self._stop()
+                return
+            write_line({"event": "process ended", "number": place.number, "status": status})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RESTART_DELAY):
+                    await self._stopping.wait()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    def _members_changed(self, members: frozenset[str]) -> None:
+        if len(members) == self._config.processes:
+            write_line({"event": "complete", "processes": len(members)})
+
+    def _heard(self, _message: bytes) -> None:
+        """Take what a process says to the parent: nothing, so far."""
