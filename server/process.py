@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
 from server import transactions
@@ -25,7 +27,7 @@ from server.connections import CentralSystem
 from server.drain import drain
 from server.fleet import Fleet
 from server.handlers import Handlers
-from server.hub import HubBus
+from server.hub import Hub, HubBus
 from server.id_tags import IdTags
 from server.journal import Journal
 from server.listener import listen
@@ -98,7 +100,9 @@ class Process:
             log_payload=write_payload if config.log_payload else None,
             ping_interval=config.ping_interval,
         )
-        self._bus = self._make_bus(hub)
+        # Processes of one host have a way to their parent, whatever the bus is.
+        self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
+        self._bus = self._make_bus()
         self._cluster = Cluster(self._bus, self._central, self._fault)
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
@@ -117,12 +121,10 @@ class Process:
             self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle)
             self._handlers.request_certificate = self._desk.accept
 
-    def _make_bus(self, hub: Path | None) -> Bus:
+    def _make_bus(self) -> Bus:
         if self._config.bus is not None:
             return RedisBus(self._node, self._config.bus)
-        if hub is not None:
-            return HubBus(self._node, hub, self._stopping.set)
-        return LocalBus(self._node)
+        return LocalBus(self._node) if self._parent is None else self._parent
 
     # -- its life -----------------------------------------------------------------------------
 
@@ -161,8 +163,10 @@ class Process:
         try:
             await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
             await self._settings.load()
-            opened.push_async_callback(self._bus.close)
-            await _patiently(self._bus.open, BusFailed, "the bus")
+            for bus in {self._bus, self._parent} - {None}:
+                assert bus is not None
+                opened.push_async_callback(bus.close)
+                await _patiently(bus.open, BusFailed, "the bus")
         except BadStore as bad:
             raise Mistake(f"--store or STORE: {bad}") from None
         except BadBus as bad:
@@ -207,7 +211,7 @@ class Process:
         if admin is not None:
             fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
-        write_line({"event": "listening", **fields, "store": self._store.name})
+        self._tell("listening", {**fields, "store": self._store.name})
         tasks = [
             asyncio.create_task(self._flush_for_ever()),
             asyncio.create_task(self._forget_for_ever()),
@@ -247,7 +251,14 @@ class Process:
             ledger: object = await self._store.read(transactions.ledger)
         except StoreFailed as failed:
             ledger = {"error": failed.reason}
-        write_line({"event": "stopped", **self._metrics.snapshot(), "transactions": ledger})
+        self._tell("stopped", {**self._metrics.snapshot(), "transactions": ledger})
+
+    def _tell(self, event: str, fields: dict[str, object]) -> None:
+        """Write a line of the whole central system; one of several processes leaves that to their parent."""
+        if self._parent is None:
+            write_line({"event": event, **fields})
+        else:
+            self._parent.send(Hub.NAME, orjson.dumps({"event": event, "number": self._number, "fields": fields}))
 
     def _stop(self) -> None:
         if self._stopping.is_set():

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+import orjson
+
 from server.config import Config
 from server.hub import Hub
 from server.log import PROCESS_VARIABLE, write_line
@@ -70,6 +72,8 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._status = 0
+        self._listening: dict[int, dict[str, object]] = {}
+        self._stopped: list[dict[str, object]] = []
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit status."""
@@ -87,7 +91,7 @@ class Supervisor:
                 )
                 return _CONFIGURATION
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="central-system-"))
-            hub = Hub(Path(folder) / "hub", self._members_changed, self._heard)
+            hub = Hub(Path(folder) / "hub", self._heard)
             await hub.open()
             tasks = [
                 asyncio.create_task(self._keep_running(Place(number, Path(folder) / "hub", port)))
@@ -95,6 +99,8 @@ class Supervisor:
             ]
             await asyncio.gather(*tasks)
             await hub.close()
+            if self._stopped:
+                write_line({"event": "stopped", "processes": len(self._stopped), **self._together()})
         return self._status
 
     def _reserve(self, opened: contextlib.ExitStack) -> int:
@@ -140,9 +146,35 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    def _members_changed(self, members: frozenset[str]) -> None:
-        if len(members) == self._config.processes:
-            write_line({"event": "complete", "processes": len(members)})
+    def _heard(self, message: bytes) -> None:
+        """Take what a process says to the parent."""
+        said = orjson.loads(message)
+        if said["event"] == "stopped":
+            self._stopped.append(said["fields"])
+            return
+        is_complete = len(self._listening) == self._config.processes
+        self._listening[said["number"]] = said["fields"]
+        if not is_complete and len(self._listening) == self._config.processes:
+            # The first one has the operator API.
+            write_line({"event": "listening", **self._listening[0], "processes": self._config.processes})
 
-    def _heard(self, _message: bytes) -> None:
-        """Take what a process says to the parent: nothing, so far."""
+    def _together(self) -> dict[str, object]:
+        """Return what all have counted; the ledger is everybody's already."""
+        together: dict[str, object] = {}
+        for fields in self._stopped:
+            counts = {name: value for name, value in fields.items() if name != "transactions"}
+            together = _add(together, counts)
+        return {**together, "transactions": self._stopped[-1]["transactions"]}
+
+
+def _add(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+    total = dict(one)
+    for name, more in other.items():
+        so_far = total.get(name)
+        if isinstance(so_far, dict) and isinstance(more, dict):
+            total[name] = _add(so_far, more)
+        elif isinstance(so_far, int | float) and isinstance(more, int | float):
+            total[name] = so_far + more
+        else:
+            total[name] = more
+    return total
