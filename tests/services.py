@@ -241,5 +241,10 @@ backend central_systems
 """
         )
 
+    @property
+    def url(self) -> str:
+        """The OCPP-J endpoint that it is."""
+        return f"ws://127.0.0.1:{self.port}/ocpp"
+
     def command(self) -> list[str]:
         return [self._haproxy, "-db", "-f", str(self._folder / "haproxy.cfg")]
