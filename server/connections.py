@@ -27,7 +27,7 @@ from ampswarm.ocppj.frames import (
 from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers
-from server.metrics import Metrics
+from server.metrics import OTHER, RESULT, Closed, Metrics, Received, Refusal
 from server.records import Record, Registered, Statuses
 
 MAX_MESSAGE: Final = 256 * 1024
@@ -80,8 +80,10 @@ class Connection:
         "last_seen",
         "opened_at",
         "peer",
+        "pinged_at",
         "pong_missing",
         "registered",
+        "round_trip",
         "slot",
         "statuses",
     )
@@ -101,6 +103,10 @@ class Connection:
         """Seconds since 1970: when its last message or PONG came."""
         self.pong_missing = False
         """Whether the last PING was not answered yet."""
+        self.pinged_at = 0.0
+        """Seconds, monotonic: when the last PING was sent."""
+        self.round_trip: float | None = None
+        """Seconds from the last PING that was answered to its PONG; `None` before there was one."""
         self.slot = 0
         """Its place in the rhythm of PINGs."""
 
@@ -130,8 +136,12 @@ class Connection:
 
     def pong(self) -> None:
         """Take a PONG."""
-        self.pong_missing = False
         self.last_seen = time.time()
+        # One that nobody asked for (RFC 6455, 5.5.3) measures nothing.
+        if self.pong_missing:
+            self.pong_missing = False
+            self.round_trip = time.monotonic() - self.pinged_at
+            self._central.ponged(self.round_trip)
 
 
 class CentralSystem:
@@ -181,9 +191,8 @@ class CentralSystem:
         connection = Connection(self, identity, peer, now)
         before = self._connections.get(identity)
         if before is not None:
-            self._metrics.events["connections replaced"] += 1
             self._lifecycle.write("replaced", now, identity=identity)
-            self._forget(before)
+            self._forget(before, Closed.REPLACED)
             before.peer.close(CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
         record = self._remembered.pop(identity, None)
         if record is not None:
@@ -196,20 +205,21 @@ class CentralSystem:
         connection.slot = self._slot
         self._slots[connection.slot].add(connection)
         self._metrics.connections += 1
-        self._metrics.events["connections opened"] += 1
+        self._metrics.connections_opened += 1
         self._lifecycle.write("connected", now, identity=identity)
         return connection
 
-    def disconnected(self, connection: Connection, why: str) -> None:
+    def disconnected(self, connection: Connection, why: str, cause: Closed = Closed.LOST) -> None:
         """A connection is gone.
 
         Args:
             connection: which one.
             why: one line for the log.
+            cause: what it is counted under.
         """
         if self._connections.get(connection.identity) is not connection:
             return  # replaced or terminated: told already
-        self._forget(connection)
+        self._forget(connection, cause)
         now = time.monotonic()
         self._lifecycle.write(
             "disconnected",
@@ -224,9 +234,20 @@ class CentralSystem:
         self._metrics.events["handshakes without a common subprotocol"] += 1
         self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol")
 
-    def refused(self, status: int, why: str) -> None:
-        """An upgrade was refused with an HTTP status."""
-        self._metrics.events[f"upgrades refused with {status}"] += 1
+    def ponged(self, seconds: float) -> None:
+        """A PING was answered after some time."""
+        self._metrics.round_trips.observe(seconds)
+
+    def refused(self, status: int, why: str, reason: Refusal = Refusal.OTHER) -> None:
+        """An upgrade was refused with an HTTP status.
+
+        Args:
+            status: of HTTP.
+            why: one line for the log.
+            reason: what it is counted under.
+        """
+        # Of an HTTPStatus, the number.
+        self._metrics.refusals[int(status), reason] += 1
         self._lifecycle.write("refused", time.monotonic(), status=status, why=why)
 
     def ping_next(self) -> None:
@@ -234,12 +255,14 @@ class CentralSystem:
         self._slot = (self._slot + 1) % len(self._slots)
         for connection in tuple(self._slots[self._slot]):
             if connection.pong_missing:
-                self._metrics.events["pings lost"] += 1
-                self.disconnected(connection, "no PONG")
+                self._metrics.pings_lost += 1
+                self.disconnected(connection, "no PONG", Closed.NO_PONG)
                 connection.peer.abort()
             else:
                 connection.pong_missing = True
+                connection.pinged_at = time.monotonic()
                 connection.peer.ping()
+                self._metrics.pings_sent += 1
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
         """Call a charge point; return the payload of its CallResult.
@@ -307,26 +330,29 @@ class CentralSystem:
             return None
         action = frame.action
         handlers = self._handlers
+        received = metrics.received[action]
+        began = time.monotonic()
         try:
             handlers.check(connection, action)
             validate(action, Direction.REQ, frame.payload)
             result = handlers.handle(connection, action, frame.payload, connection.last_seen)
             validate(action, Direction.CONF, result)
         except OcppError as error:
-            return self._refuse(frame.unique_id, error)
+            return self._refuse(frame.unique_id, error, received, began)
         except Exception as fault:  # noqa: BLE001  a fault here must not cost a charge point its connection
             self._lifecycle.write(
                 "fault", time.monotonic(), identity=connection.identity, action=action, error=repr(fault)
             )
-            return self._refuse(frame.unique_id, OcppError(ErrorCode.INTERNAL_ERROR))
-        metrics.calls[action] += 1
+            return self._refuse(frame.unique_id, OcppError(ErrorCode.INTERNAL_ERROR), received, began)
+        received.handling.observe(time.monotonic() - began)
+        received.outcomes[RESULT] += 1
         if action == "BootNotification":
             self._booted(connection)
         return encode(CallResult(frame.unique_id, result))
 
     def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
         """Return the answer that a malformed message is owed, or `None`."""
-        self._metrics.events[f"malformed: {malformed.reason.value}"] += 1
+        self._metrics.malformed[malformed.reason] += 1
         self._lifecycle.write("malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value)
         if malformed.reason is Malformation.NOT_JSON and not _is_utf8(text):
             connection.peer.close(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
@@ -336,7 +362,7 @@ class CentralSystem:
         answer = malformed.answer()
         if answer is None:
             return None
-        self._metrics.errors[answer.code] += 1
+        self._metrics.received[OTHER].ended(answer.code)
         return encode(answer)
 
     def _booted(self, connection: Connection) -> None:
@@ -348,11 +374,12 @@ class CentralSystem:
             status = connection.registered.value
             self._lifecycle.write("booted", time.monotonic(), identity=connection.identity, status=status)
 
-    def _refuse(self, unique_id: str, error: OcppError) -> bytes:
-        self._metrics.errors[error.code.value] += 1
+    def _refuse(self, unique_id: str, error: OcppError, received: Received, began: float) -> bytes:
+        received.handling.observe(time.monotonic() - began)
+        received.ended(error.code.value)
         return encode(refusal(unique_id, error))
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection, cause: Closed) -> None:
         identity = connection.identity
         del self._connections[identity]
         self._calls.lost(identity)
@@ -363,7 +390,7 @@ class CentralSystem:
             del self._remembered[next(iter(self._remembered))]
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1
-        self._metrics.events["connections closed"] += 1
+        self._metrics.connections_closed[cause] += 1
 
 
 def _is_utf8(text: bytes | memoryview) -> bool:
