@@ -28,7 +28,8 @@ from server.connections import CentralSystem, CloseCode
 from server.handlers import Handlers
 from server.id_tags import IdTags
 from server.listener import listen
-from server.metrics import Metrics
+from server.metrics import Metrics, State
+from server.readiness import Readiness
 from server.transactions import Transactions
 
 _FLUSH_INTERVAL: Final = 1.0
@@ -113,6 +114,7 @@ class _Process:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._metrics = metrics = Metrics()
+        self._readiness = Readiness()
         # Another process before or after this one starts elsewhere, so that ids do not meet.
         self._transactions = Transactions(first_id=secrets.randbelow(2**30) + 1)
         self._id_tags = IdTags()
@@ -160,6 +162,7 @@ class _Process:
         if self._central.seconds_per_slot:
             tasks.append(asyncio.create_task(_ping_for_ever(self._central)))
         await stopping.wait()
+        self._readiness.fail("draining", "the process is going away")
         for task in tasks:
             task.cancel()
         server.close()
@@ -175,6 +178,8 @@ class _Process:
             transactions=self._transactions,
             id_tags=self._id_tags,
             lifecycle=self._lifecycle,
+            readiness=self._readiness,
+            collect=self._collect,
             token=config.admin_token,
         )
         try:
@@ -188,6 +193,9 @@ class _Process:
             listening.close()
             raise _MistakeError(f"cannot listen on {config.host} port {config.port}: {_why(error)}") from None
         return admin_server(app, listening), server
+
+    async def _collect(self) -> list[State]:
+        return [self._metrics.state()]
 
     async def _close(self, admin: AdminServer, serving: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()

@@ -81,7 +81,6 @@ class Connection:
         "opened_at",
         "peer",
         "pinged_at",
-        "pong_missing",
         "registered",
         "round_trip",
         "slot",
@@ -101,10 +100,8 @@ class Connection:
         self.statuses: Statuses = ()
         self.last_seen = time.time()
         """Seconds since 1970: when its last message or PONG came."""
-        self.pong_missing = False
-        """Whether the last PING was not answered yet."""
-        self.pinged_at = 0.0
-        """Seconds, monotonic: when the last PING was sent."""
+        self.pinged_at: float | None = None
+        """Seconds, monotonic: when the PING went out that was not answered yet; `None` when there is none."""
         self.round_trip: float | None = None
         """Seconds from the last PING that was answered to its PONG; `None` before there was one."""
         self.slot = 0
@@ -138,9 +135,9 @@ class Connection:
         """Take a PONG."""
         self.last_seen = time.time()
         # One that nobody asked for (RFC 6455, 5.5.3) measures nothing.
-        if self.pong_missing:
-            self.pong_missing = False
+        if self.pinged_at is not None:
             self.round_trip = time.monotonic() - self.pinged_at
+            self.pinged_at = None
             self._central.ponged(self.round_trip)
 
 
@@ -254,12 +251,11 @@ class CentralSystem:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
         self._slot = (self._slot + 1) % len(self._slots)
         for connection in tuple(self._slots[self._slot]):
-            if connection.pong_missing:
+            if connection.pinged_at is not None:
                 self._metrics.pings_lost += 1
                 self.disconnected(connection, "no PONG", Closed.NO_PONG)
                 connection.peer.abort()
             else:
-                connection.pong_missing = True
                 connection.pinged_at = time.monotonic()
                 connection.peer.ping()
                 self._metrics.pings_sent += 1

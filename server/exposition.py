@@ -148,9 +148,7 @@ FAMILIES: Final = (
         "store_lag",
         "Time in seconds that the oldest change that is not kept yet has waited; of the slowest process.",
     ),
-    _counter(
-        "central_system_events", "events", "Everything else that is worth counting, by name.", "event"
-    ),
+    _counter("central_system_events", "events", "Everything else that is worth counting, by name.", "event"),
     _gauge("central_system_processes", "processes", "Processes whose numbers are added up here."),
     _counter("process_cpu_seconds", "cpu_seconds", "CPU time in seconds, user and system, of all processes."),
     _gauge("process_resident_memory_bytes", "resident_bytes", "Resident memory in bytes, of all processes."),

@@ -203,6 +203,15 @@ class Metrics:
             known = ErrorCode.parse(code)
             self.call_errors[OTHER if known is None else known.value] += 1
 
+    def committed(self, seconds: float, changes: int) -> None:
+        """A commit to the store has kept some changes."""
+        self.store_commits.observe(seconds)
+        self.store_batches.observe(changes)
+
+    def waited(self, seconds: float) -> None:
+        """An answer has waited until what it says was kept."""
+        self.store_waits.observe(seconds)
+
     def snapshot(self) -> dict[str, object]:
         """Return the counters without the histograms, for a log line."""
         errors: Counter[str] = Counter()
