@@ -10,6 +10,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
@@ -20,6 +21,7 @@ Responses = dict[int | str, dict[str, Any]]
 """The answers of a route, by status, as FastAPI describes them."""
 
 _BEARER: Final = {"WWW-Authenticate": {"description": "How to log in.", "schema": {"type": "string"}}}
+_FAILURE: Final = f"#/components/schemas/{Failure.__name__}"
 _MEANINGS: Final = {
     HTTPStatus.UNAUTHORIZED: "The bearer token is missing or wrong.",
     HTTPStatus.FORBIDDEN: "The request comes from another site's page, or without a token under a foreign host name.",
@@ -32,6 +34,21 @@ _MEANINGS: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: "The process is going away.",
     HTTPStatus.GATEWAY_TIMEOUT: "The charge point did not answer in time.",
 }
+
+
+class _Text(Convertor[str]):
+    """Any text in a path, which `{name:path}` is but for line breaks."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("text", _Text())
 
 
 class OrjsonRoute(APIRoute):
@@ -92,14 +109,22 @@ def answers(model: type[Model], description: str, *failures: HTTPStatus, is_open
     return {HTTPStatus.OK: {"model": model, "description": description}, **failing(*failures, is_open=is_open)}
 
 
-def failing(*failures: HTTPStatus, is_open: bool = False) -> Responses:
-    """Describe the answers of a route that say what went wrong; see `answers`."""
+def failing(*failures: HTTPStatus, is_open: bool = False, is_json: bool = True) -> Responses:
+    """Describe the answers of a route that say what went wrong; see `answers`.
+
+    Args:
+        failures: the statuses that this route may answer with, besides those that every route may.
+        is_open: whether it needs no token.
+        is_json: whether its 200 is JSON.
+    """
+    # Else FastAPI takes for granted that a failure has the media type of a success.
+    said = {"model": Failure} if is_json else {"content": {"application/json": {"schema": {"$ref": _FAILURE}}}}
     # These come from the gate, whichever route it is.
     always = [HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
     if not is_open:
         always.append(HTTPStatus.UNAUTHORIZED)
     described: Responses = {
-        status.value: {"model": Failure, "description": _MEANINGS[status]} for status in sorted({*always, *failures})
+        status.value: {**said, "description": _MEANINGS[status]} for status in sorted({*always, *failures})
     }
     if not is_open:
         described[HTTPStatus.UNAUTHORIZED.value]["headers"] = _BEARER

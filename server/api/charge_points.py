@@ -94,7 +94,7 @@ class ChargePointRoutes:
             responses=answers(ChargePoints, "A page of them.", HTTPStatus.UNPROCESSABLE_ENTITY),
         )
         router.add_api_route(
-            f"{PREFIX}/charge-points/{{identity:path}}",
+            f"{PREFIX}/charge-points/{{identity:text}}",
             self.charge_point,
             methods=["GET"],
             tags=["charge points"],
@@ -102,7 +102,7 @@ class ChargePointRoutes:
             responses=answers(ChargePoint, "This.", HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         )
         router.add_api_route(
-            f"{PREFIX}/charge-points/{{identity:path}}/calls/{{action}}",
+            f"{PREFIX}/charge-points/{{identity:text}}/calls/{{action}}",
             self.call,
             methods=["POST"],
             tags=["Calls"],
@@ -117,7 +117,7 @@ class ChargePointRoutes:
             summary="Call many charge points",
             response_class=_Streamed,
             status_code=HTTPStatus.OK,
-            responses={**_STREAMED, **failing(HTTPStatus.UNPROCESSABLE_ENTITY)},
+            responses={**_STREAMED, **failing(HTTPStatus.UNPROCESSABLE_ENTITY, is_json=False)},
         )
 
     async def charge_points(self, *, connected: Connected = None, offset: Offset = 0, limit: Limit = 100) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ampswarm.ocppj.identity import MAX_IDENTITY
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
@@ -43,6 +43,8 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")
 TransactionState = Annotated[Literal["open", "ended"] | None, Query(description="Only those in this state.")]
 
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+_Whole = BeforeValidator(lambda value: int(value) if type(value) is float and value.is_integer() else value)
+"""In JSON, 60.0 is an integer like 60."""
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -150,7 +152,7 @@ class CallMany(Model):
     """The request's payload; `null` is `{}`."""
     identities: list[str] | None = None
     """Whom; `null` for all that are connected."""
-    concurrency: int = Field(100, ge=1, le=MAX_CONCURRENCY)
+    concurrency: Annotated[int, _Whole] = Field(100, ge=1, le=MAX_CONCURRENCY)
     """How many Calls may be outstanding at a time."""
     timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
     """Seconds for each answer, from when its Call is sent."""
@@ -225,5 +227,5 @@ class BootPolicyBody(Model):
     """What the next BootNotification.req is answered (core 4.2)."""
 
     status: Literal["Accepted", "Pending", "Rejected"]
-    interval: int = Field(ge=0, le=_MAX_INT)
+    interval: Annotated[int, _Whole] = Field(ge=0, le=_MAX_INT)
     """Seconds. 0 leaves it to the charge point."""

@@ -75,7 +75,7 @@ class ProcessRoutes:
             tags=_TAGS,
             summary="What the process has counted",
             response_class=PlainTextResponse,
-            responses={**_METRICS, **failing()},
+            responses={**_METRICS, **failing(is_json=False)},
         )
 
     async def health(self) -> Response:

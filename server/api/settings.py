@@ -14,7 +14,7 @@ from server.gate import PREFIX
 from server.handlers import BootPolicy, Handlers
 from server.id_tags import IdTagInfo, IdTags, TooManyIdTags
 
-_ID_TAG: Final = f"{PREFIX}/id-tags/{{id_tag:path}}"
+_ID_TAG: Final = f"{PREFIX}/id-tags/{{id_tag:text}}"
 _BOOT_POLICY: Final = f"{PREFIX}/boot-policy"
 
 
