@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from ampswarm.ocppj.frames import Payload
+from server import transactions
 from server.calls import CallFailed, Outcome, Result, call_each
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem, Connection
+from server.records import Records
+from server.store import Store
 
 _MAX_BATCH: Final = 500
 """Results in one message between two processes."""
+_GLANCE: Final = 2.0
+"""Seconds for which the fleet at a glance is not counted anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The fleet, as the store has it."""
+
+    registrations: dict[str, int]
+    """Charge points that were ever connected, by what their last boot was answered."""
+    transactions_open: int
+    counted_at: float
+    """Seconds since 1970."""
 
 
 class Fleet:
@@ -22,11 +40,16 @@ class Fleet:
     Args:
         central: the connections of this process.
         cluster: the way to the others.
+        records: what charge points said of themselves.
+        store: where the book of transactions is.
     """
 
-    def __init__(self, central: CentralSystem, cluster: Cluster) -> None:
+    def __init__(self, central: CentralSystem, cluster: Cluster, records: Records, store: Store) -> None:
         self._central = central
         self._cluster = cluster
+        self._records = records
+        self._store = store
+        self._glance: Glance | None = None
         cluster.answer("describe", self._answer_describe)
         cluster.answer("count", self._answer_count)
         cluster.answer("call", self._answer_call)
@@ -52,6 +75,19 @@ class Fleet:
             return {self._cluster.node: len(self._central)}
         answers = await self._cluster.ask_briefly("count", {})
         return {node: answer["connections"] for node, answer in answers.items()}
+
+    async def glance(self) -> Glance:
+        """Return what is counted in the store; not anew for each request: a million rows take a while.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        now = time.time()
+        if self._glance is None or not 0 <= now - self._glance.counted_at < _GLANCE:
+            registrations = await self._records.counts()
+            ledger = await self._store.read(transactions.ledger)
+            self._glance = Glance(registrations, ledger["open"], now)
+        return self._glance
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
         """Call a charge point, wherever it is connected; return the payload of its CallResult.

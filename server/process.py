@@ -7,10 +7,10 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -21,7 +21,7 @@ from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
-from server.cluster import Cluster
+from server.cluster import Body, Cluster, NoFleet
 from server.config import Config
 from server.connections import CentralSystem
 from server.drain import drain
@@ -32,7 +32,7 @@ from server.id_tags import IdTags
 from server.journal import Journal
 from server.listener import listen
 from server.log import write_line, write_payload
-from server.metrics import Metrics
+from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
@@ -106,7 +106,13 @@ class Process:
         self._cluster = Cluster(self._bus, self._central, self._fault)
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
-        self._fleet = Fleet(self._central, self._cluster)
+        self._fleet = Fleet(self._central, self._cluster, self._records, self._store)
+        metrics.store_lag = lambda: self._journal.lag
+        # Of the processes of this host, whatever the bus is: other hosts are asked by Prometheus itself.
+        self._neighbours = self._cluster
+        if self._parent is not None and self._parent is not self._bus:
+            self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
+        self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(
             self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
         )
@@ -200,6 +206,7 @@ class Process:
             records=self._records,
             store=self._store,
             readiness=self._readiness,
+            collect=self._collect,
             lifecycle=self._lifecycle,
             token=config.admin_token,
         )
@@ -279,6 +286,15 @@ class Process:
             with contextlib.suppress(StoreFailed):
                 while await self._store.write(work):  # noqa: ASYNC110  others write in between
                     await asyncio.sleep(0.05)
+
+    async def _collect(self) -> list[State]:
+        if self._parent is None:
+            return [self._metrics.state()]
+        answers = await self._neighbours.ask_briefly("metrics", {})
+        return [cast("State", answer) for answer in answers.values()]
+
+    async def _answer_metrics(self, _body: Body) -> AsyncIterator[Body]:
+        yield {**self._metrics.state()}
 
     def _load_settings(self, _news: object) -> None:
         async def load() -> None:

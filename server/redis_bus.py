@@ -149,7 +149,7 @@ class RedisBus(Bus):
     async def _subscribe_again(self, old: PubSub) -> PubSub:
         while True:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await old.aclose()  # type: ignore[no-untyped-call]
+                await old.aclose()
             try:
                 return await self._subscribe()
             except (RedisError, OSError, TimeoutError):

@@ -1,4 +1,4 @@
-"""Several processes that are one central system: replicas behind HAProxy with Redis and PostgreSQL, and `--processes`."""
+"""Processes that are one central system: replicas behind HAProxy with Redis and PostgreSQL, and `--processes`."""
 
 from __future__ import annotations
 
@@ -137,7 +137,9 @@ def test_transaction_ids_never_clash(tmp_path: Path, postgres: Postgres, redis: 
         ids = []
         for number, replica in enumerate(replicas * 3):
             station = opened.enter_context(Station(replica, f"CP{number}"))
-            ids += [station.call("StartTransaction", {**START, "connectorId": each})["transactionId"] for each in (1, 2)]
+            ids += [
+                station.call("StartTransaction", {**START, "connectorId": each})["transactionId"] for each in (1, 2)
+            ]
         assert len(set(ids)) == len(ids) == 18
         assert ledger(replicas[0]) == {"started": 18, "open": 18}
 
@@ -243,7 +245,8 @@ def test_a_second_signal_makes_it_hurry(tmp_path: Path) -> None:
 
 
 def children(server: CentralSystem) -> list[psutil.Process]:
-    return psutil.Process(server.pid).children()
+    found: list[psutil.Process] = psutil.Process(server.pid).children()
+    return found
 
 
 def test_processes_share_the_port_and_are_one_central_system(tmp_path: Path) -> None:
