@@ -108,6 +108,12 @@ class Station:
         assert unique_id == answer[1]
         return answer
 
+    def exchange(self, text: str) -> list[Any]:
+        """Send a text as it is; return the answer that comes next."""
+        self.send(text)
+        answer: list[Any] = self._answers.get(timeout=TIMEOUT)
+        return answer
+
     def send(self, text: str) -> None:
         """Send a text as it is."""
         self._ws.send(text)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS, Direction, validate
 from tests.ocppj.payloads import schema
-from tests.processes import ROOT, CentralSystem, clean_environment
+from tests.processes import ROOT, TIMEOUT, CentralSystem, clean_environment
 from tests.server import fuzzing
 from tests.server.station import Answer, Command, Refusal, Station
 
@@ -85,3 +90,51 @@ def test_whatever_is_sent_is_answered_as_described(tmp_path: Path) -> None:
     assert {"CallError", "InvalidAnswer", "TimedOut"} <= set(summary["calls_failed"]), summary
     assert not server.lines("log")
     assert TOKEN not in (tmp_path / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CentralSystem]:
+    """One central system for all tests that leave it as it was."""
+    with CentralSystem(tmp_path_factory.mktemp("openapi") / "cs.log", "--ping-interval-ms", "0") as running:
+        yield running
+
+
+def test_the_description_asks_for_the_token_only_where_there_is_one(server: CentralSystem, tmp_path: Path) -> None:
+    """A generated client sends it then, and not to the checks that need none."""
+    assert "security" not in server.request("GET", "/openapi.json")[1]
+    with CentralSystem(tmp_path / "log", env={"ADMIN_TOKEN": TOKEN}) as guarded:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        description = guarded.request("GET", "/openapi.json", headers=headers)[1]
+    (name,) = description["components"]["securitySchemes"]
+    assert description["components"]["securitySchemes"][name] == {"type": "http", "scheme": "bearer"}
+    assert description["security"] == [{name: []}]
+    operations = [(path, each) for path, methods in description["paths"].items() for each in methods.values()]
+    assert {path for path, each in operations if each.get("security") == []} == {"/healthz", "/readyz"}
+    for _, operation in operations:
+        assert operation["summary"]
+        assert operation["tags"]
+
+
+def test_another_method_is_405_and_says_which_there_are(server: CentralSystem) -> None:
+    """RFC 9110, 10.2.1: all of them, although each is a route of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=TIMEOUT)
+    for path, allowed in (("/api/v1/id-tags/A", "DELETE, GET, PUT"), ("/metrics", "GET")):
+        connection.request("PATCH", path)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+        assert json.loads(response.read())["error"]["code"] == "MethodNotAllowed"
+    connection.close()
+
+
+def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(server: CentralSystem) -> None:
+    """Nagle's algorithm and delayed acknowledgements together would make each take 40 ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=TIMEOUT)
+    seconds = []
+    for _ in range(60):
+        began = time.monotonic()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        seconds.append(time.monotonic() - began)
+    connection.close()
+    # The first ones are acknowledged at once anyway.
+    assert min(seconds[30:]) < 0.03
