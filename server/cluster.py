@@ -215,7 +215,7 @@ class Cluster:
         asked = self._questions[number] = _Question(set(self._bus.members))
         self._publish({"kind": "ask", "id": number, "question": question, "body": body})
         try:
-            while asked.waiting_for:
+            while asked.waiting_for or not asked.parts.empty():
                 try:
                     async with asyncio.timeout(PATIENCE):
                         part = await asked.parts.get()

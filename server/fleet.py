@@ -15,7 +15,7 @@ from server.calls import CallFailed, Outcome, Result, call_each
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem, Connection
 from server.records import Records
-from server.store import Store
+from server.store import Store, StoreFailed
 
 _MAX_BATCH: Final = 500
 """Results in one message between two processes."""
@@ -52,6 +52,7 @@ class Fleet:
         self._glance: Glance | None = None
         cluster.answer("describe", self._answer_describe)
         cluster.answer("count", self._answer_count)
+        cluster.answer("settle", self._answer_settle)
         cluster.answer("call", self._answer_call)
         cluster.answer("call many", self._answer_call_many)
 
@@ -59,6 +60,11 @@ class Fleet:
     def nodes(self) -> frozenset[str]:
         """The processes that are there now."""
         return self._cluster.members
+
+    async def settle(self) -> None:
+        """Let all processes write what charge points have told them, so that the records of all can be read."""
+        if not self._cluster.is_alone:
+            await self._cluster.ask_briefly("settle", {})
 
     async def describe(self, identities: Sequence[str]) -> dict[str, Body]:
         """Return what only its process knows of each charge point that is connected, by identity."""
@@ -98,6 +104,8 @@ class Fleet:
         """
         if self._central.get(identity) is not None or self._cluster.is_alone:
             return await self._central.call(identity, action, payload, timeout)
+        if self._cluster.trouble is not None:
+            raise CallFailed(Outcome.UNREACHABLE, "it is not connected to this process, and the bus is down")
         body = {"identity": identity, "action": action, "payload": payload, "timeout": timeout}
         is_there = False
         async with contextlib.aclosing(self._cluster.ask("call", body)) as parts:
@@ -105,7 +113,8 @@ class Fleet:
                 if "result" in part or "failed" in part:
                     return _unpack(part)
                 is_there = True
-        raise CallFailed(Outcome.UNREACHABLE if is_there else Outcome.NOT_CONNECTED)
+        is_known = self._cluster.trouble is None and not is_there
+        raise CallFailed(Outcome.NOT_CONNECTED if is_known else Outcome.UNREACHABLE)
 
     async def call_many(
         self,
@@ -164,6 +173,11 @@ class Fleet:
 
     async def _answer_count(self, _body: Body) -> AsyncIterator[Body]:
         yield {"connections": len(self._central)}
+
+    async def _answer_settle(self, _body: Body) -> AsyncIterator[Body]:
+        with contextlib.suppress(StoreFailed):
+            await self._records.flush()
+        yield {}
 
     async def _answer_call(self, body: Body) -> AsyncIterator[Body]:
         identity: str = body["identity"]

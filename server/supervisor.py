@@ -22,6 +22,7 @@ from server.log import PROCESS_VARIABLE, write_line
 
 _HUB_VARIABLE: Final = "CENTRAL_SYSTEM_HUB"
 _PORT_VARIABLE: Final = "CENTRAL_SYSTEM_PORT"
+_ADMIN_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_ADMIN_PORT"
 _RESTART_DELAY: Final = 1.0
 _CONFIGURATION: Final = 2
 """Exit status of a process that cannot use its configuration."""
@@ -35,6 +36,8 @@ class Place:
     hub: Path
     port: int
     """That the parent holds; all listen on it."""
+    admin_port: int
+    """Of the operator API; 0 takes a free one, which the next process at this place then gets."""
 
     @classmethod
     def find(cls) -> Self | None:
@@ -42,7 +45,8 @@ class Place:
         number = os.environ.get(PROCESS_VARIABLE)
         if number is None:
             return None
-        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), int(os.environ[_PORT_VARIABLE]))
+        port, admin_port = int(os.environ[_PORT_VARIABLE]), int(os.environ[_ADMIN_PORT_VARIABLE])
+        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), port, admin_port)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the process at this place."""
@@ -51,11 +55,12 @@ class Place:
             PROCESS_VARIABLE: str(self.number),
             _HUB_VARIABLE: str(self.hub),
             _PORT_VARIABLE: str(self.port),
+            _ADMIN_PORT_VARIABLE: str(self.admin_port),
         }
 
     def adapt(self, config: Config) -> Config:
         """Return the configuration of the process at this place."""
-        return replace(config, port=self.port)
+        return replace(config, port=self.port, admin_port=self.admin_port)
 
 
 class Supervisor:
@@ -72,6 +77,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._status = 0
+        self._admin_port = config.admin_port
         self._listening: dict[int, dict[str, object]] = {}
         self._stopped: list[dict[str, object]] = []
 
@@ -94,7 +100,7 @@ class Supervisor:
             hub = Hub(Path(folder) / "hub", self._heard)
             await hub.open()
             tasks = [
-                asyncio.create_task(self._keep_running(Place(number, Path(folder) / "hub", port)))
+                asyncio.create_task(self._keep_running(number, Path(folder) / "hub", port))
                 for number in range(self._config.processes)
             ]
             await asyncio.gather(*tasks)
@@ -115,16 +121,17 @@ class Supervisor:
         port: int = holding.getsockname()[1]
         return port
 
-    async def _keep_running(self, place: Place) -> None:
+    async def _keep_running(self, number: int, hub: Path, port: int) -> None:
         while not self._stopping.is_set():
+            place = Place(number, hub, port, self._admin_port)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "server", *self._args, env=place.environment(), start_new_session=True
             )
-            self._running[place.number] = process
+            self._running[number] = process
             if self._stopping.is_set():
                 process.terminate()
             status = await process.wait()
-            del self._running[place.number]
+            del self._running[number]
             if self._stopping.is_set():
                 self._status = max(self._status, abs(status))
                 return
@@ -132,7 +139,7 @@ class Supervisor:
                 self._status = status
                 self._stop()
                 return
-            write_line({"event": "process ended", "number": place.number, "status": status})
+            write_line({"event": "process ended", "number": number, "status": status})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RESTART_DELAY):
                     await self._stopping.wait()
@@ -154,6 +161,7 @@ class Supervisor:
             return
         is_complete = len(self._listening) == self._config.processes
         self._listening[said["number"]] = said["fields"]
+        self._admin_port = said["fields"].get("admin_port", self._admin_port)
         if not is_complete and len(self._listening) == self._config.processes:
             # The first one has the operator API.
             write_line({"event": "listening", **self._listening[0], "processes": self._config.processes})

@@ -148,6 +148,7 @@ class ChargePointRoutes:
         limit: Limit = 100,
     ) -> Response:
         """In the order of their identities, also those that are not connected any more."""
+        await self._fleet.settle()
         nodes = self._fleet.nodes
         found = await self._records.page(
             limit + 1,
@@ -164,6 +165,7 @@ class ChargePointRoutes:
 
     async def charge_point(self, identity: Identity) -> Response:
         """Also of one that is not connected any more."""
+        await self._fleet.settle()
         record = await self._records.get(identity)
         if record is None:
             return nothing("no such charge point has ever connected")

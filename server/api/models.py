@@ -291,6 +291,9 @@ class IdTagBody(Model):
     """Whether another transaction with it is answered ConcurrentTx while one runs (core 7.2)."""
 
 
+IdTagName = Annotated[str, Field(min_length=1, max_length=MAX_ID_TAG)]
+
+
 class IdTagBodies(Model):
     """A page of id tags."""
 

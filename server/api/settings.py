@@ -16,6 +16,7 @@ from server.api.models import (
     IdTag,
     IdTagBodies,
     IdTagBody,
+    IdTagName,
     IdTagsSet,
     Limit,
     UnknownIdTags,
@@ -131,7 +132,7 @@ class SettingRoutes:
         items = {id_tag: _id_tag(info) for id_tag, info in found[:limit]}
         return as_json({"id_tags": items, "next": found[limit - 1][0] if len(found) > limit else None})
 
-    async def put_id_tags(self, body: dict[str, IdTagBody]) -> Response:
+    async def put_id_tags(self, body: dict[IdTagName, IdTagBody]) -> Response:
         """Those that are named, and all of them or none; the others stay as they are."""
         infos = {}
         for id_tag, each in body.items():

@@ -210,6 +210,7 @@ def test_without_the_bus_each_replica_serves_its_own_and_says_so(
             redis.start()
             assert first.wait_until_closed()[0] == 1008
             until(lambda: {each.request("GET", "/readyz")[0] for each in (one, other)} == {200})
+            until(lambda: len(nodes(one)) == 2)
             assert one.call("CP1", "ClearCache") == {"status": "Accepted"}
 
 
