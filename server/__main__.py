@@ -20,15 +20,19 @@ from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.frames import for_log
 from ampswarm.ocppj.session import UniqueIds
 from ampswarm.ocppj.timestamps import format_utc
+from server.acceptor import Acceptor
+from server.acceptor import bind as bind_all
 from server.admin import AdminServer, admin_server, bind, build_app
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
 from server.config import Config, parse_args
 from server.connections import CentralSystem, CloseCode
 from server.handlers import Handlers
+from server.handshake import Handshakes
 from server.id_tags import IdTags
-from server.listener import listen
+from server.listener import opener
 from server.metrics import Metrics
+from server.security import BadSecurity, Security
 from server.transactions import Transactions
 
 _FLUSH_INTERVAL: Final = 1.0
@@ -108,6 +112,7 @@ class _Process:
 
     Raises:
         BadAuthority: the CA for charge points' certificates cannot be used.
+        BadSecurity: files about who may connect cannot be used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -132,6 +137,7 @@ class _Process:
             log_payload=_write_payload if config.log_payload else None,
             ping_interval=config.ping_interval,
         )
+        self._security = Security(config.security, self._lifecycle)
         self._desk: CertificateDesk | None = None
         if config.csr_ca_cert is not None and config.csr_ca_key is not None:
             authority = CertificateAuthority(config.csr_ca_cert, config.csr_ca_key)
@@ -148,12 +154,17 @@ class _Process:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, stopping.set)
-        admin, server = await self._listen()
-        port = server.sockets[0].getsockname()[1]
-        host, admin_host = self._config.host, self._config.admin_host
+        loop.add_signal_handler(signal.SIGHUP, self._security.reread)
+        admin, ports = await self._listen()
+        admin_address = {"admin_host": self._config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
         write_line(
-            {"event": "listening", "host": host, "port": port, "admin_host": admin_host, "admin_port": admin.port}
+            {
+                "event": "listening",
+                "host": self._config.host,
+                **{name: each.port for name, each in ports.items()},
+                **admin_address,
+            }
         )
         serving = asyncio.create_task(admin.serve())
         tasks = [asyncio.create_task(_flush_for_ever(self._lifecycle))]
@@ -162,12 +173,13 @@ class _Process:
         await stopping.wait()
         for task in tasks:
             task.cancel()
-        server.close()
+        for each in ports.values():
+            each.close()
         await self._close(admin, serving)
         self._lifecycle.flush(time.monotonic(), final=True)
         write_line({"event": "stopped", **self._metrics.snapshot(), "transactions": self._transactions.ledger()})
 
-    async def _listen(self) -> tuple[AdminServer, asyncio.Server]:
+    async def _listen(self) -> tuple[AdminServer, dict[str, Acceptor]]:
         config = self._config
         app = build_app(
             central=self._central,
@@ -182,12 +194,33 @@ class _Process:
         except (OSError, UnicodeError) as error:
             where = f"{config.admin_host} port {config.admin_port} (--admin-host, --admin-port)"
             raise _MistakeError(f"cannot listen on {where}: {_why(error)}") from None
+        handshakes = self._handshakes()
+        ports: dict[str, Acceptor] = {}
+        port = config.port
         try:
-            server = await listen(self._central, config.host, config.port)
+            if config.security.is_plain:
+                ports["port"] = Acceptor(handshakes, await bind_all(config.host, port), None)
+            port = config.security.tls_port
+            with_tls = await self._security.listen_tls(handshakes, config.host)
         except (OSError, UnicodeError) as error:
             listening.close()
-            raise _MistakeError(f"cannot listen on {config.host} port {config.port}: {_why(error)}") from None
-        return admin_server(app, listening), server
+            raise _MistakeError(f"cannot listen on {config.host} port {port}: {_why(error)}") from None
+        if with_tls is not None:
+            ports["tls_port"] = with_tls
+        return admin_server(app, listening), ports
+
+    def _handshakes(self) -> Handshakes:
+        limits = self._config.security
+        central = self._central
+        open_websocket = opener(
+            central, max_message=limits.max_message_bytes, messages_per_second=limits.max_messages_per_second
+        )
+        return self._security.handshakes(central, open_websocket, lambda: central.is_closing, self._status)
+
+    def _status(self, path: str) -> tuple[int, bytes]:
+        """Answer /healthz and /readyz on the charge points' ports, for load balancers."""
+        is_ready = path == "/healthz" or not self._central.is_closing
+        return (200, b'{"status":"ok"}') if is_ready else (503, b'{"status":"closing"}')
 
     async def _close(self, admin: AdminServer, serving: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -195,6 +228,7 @@ class _Process:
         admin.stop()
         if self._desk is not None:
             self._desk.close()
+        self._security.close()
         self._central.close_all(CloseCode.GOING_AWAY, "the central system is going away")
         await _until_nobody_is_connected(self._metrics, _SHUTDOWN_TIMEOUT)
         self._central.abort_all()
@@ -218,7 +252,7 @@ def main(args: Sequence[str] | None = None) -> int:
         gc.collect()
         gc.freeze()
         asyncio.run(process.run())
-    except (BadAuthority, _MistakeError) as mistake:
+    except (BadAuthority, BadSecurity, _MistakeError) as mistake:
         sys.stderr.write(f"central-system: error: {mistake}\n")
         return 2
     return 0

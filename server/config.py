@@ -15,6 +15,7 @@ import configargparse
 
 import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port
+from server.security_options import SecurityOptions, add_security_options, security_options
 
 MAX_INTERVAL_MS: Final = 24 * 60 * 60 * 1000
 TOKEN_VARIABLE: Final = "ADMIN_TOKEN"  # noqa: S105  the name of the variable
@@ -49,6 +50,8 @@ class Config:
     """PEM file of the CA that signs certificates of charge points; `None` rejects all requests."""
     csr_ca_key: Path | None = None
     """PEM file of its private key."""
+    security: SecurityOptions = field(default_factory=SecurityOptions)
+    """Who may connect, and how much."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -107,6 +110,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         help="PEM file of the CA that signs what charge points send in SignCertificate; without it, all is rejected",
     )
     add("--csr-ca-key", metavar="FILE", env_var="CSR_CA_KEY", type=Path, help="PEM file of its private key")
+    add_security_options(parser)
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
@@ -130,6 +134,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         admin_token=token,
         csr_ca_cert=options.csr_ca_cert,
         csr_ca_key=options.csr_ca_key,
+        security=security_options(options, parser.error),
     )
 
 

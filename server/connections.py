@@ -224,10 +224,15 @@ class CentralSystem:
         self._metrics.events["handshakes without a common subprotocol"] += 1
         self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol")
 
-    def refused(self, status: int, why: str) -> None:
+    def refused(self, status: int, why: str, **fields: object) -> None:
         """An upgrade was refused with an HTTP status."""
         self._metrics.events[f"upgrades refused with {status}"] += 1
-        self._lifecycle.write("refused", time.monotonic(), status=status, why=why)
+        self._lifecycle.write("refused", time.monotonic(), status=status, why=why, **fields)
+
+    def dropped(self, why: str, **fields: object) -> None:
+        """A connection ended before there was a request to answer."""
+        self._metrics.events[f"handshakes dropped: {why}"] += 1
+        self._lifecycle.write("dropped", time.monotonic(), why=why, **fields)
 
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
