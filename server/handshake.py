@@ -35,7 +35,7 @@ Status = Callable[[str], tuple[int, bytes]]
 """Takes /healthz or /readyz; returns the HTTP status and a JSON text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A WebSocket connection that may be opened."""
 
