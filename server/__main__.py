@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import re
 import resource
 import secrets
 import signal
@@ -41,11 +42,14 @@ _SHUTDOWN_TIMEOUT: Final = 3.0
 _ABORT_TIMEOUT: Final = 1.0
 _MAX_LOGGED_MESSAGE: Final = 4096
 _MAX_LOGGED_TRACEBACK: Final = 16384
+_INVISIBLE: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf")
+"""In UTF-8: what JSON leaves as it is, and a terminal may obey: DEL, C1 controls, line separators, directions."""
 
 
 def write_line(fields: dict[str, object]) -> None:
     """Write one structured line to stderr: the time, then `fields`, as a JSON object."""
-    line = orjson.dumps({"time": format_utc(time.time()), **fields}) + b"\n"
+    line = orjson.dumps({"time": format_utc(time.time()), **fields})
+    line = _INVISIBLE.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line) + b"\n"
     # A log that nobody reads any more must not end the service.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.buffer.write(line)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -575,6 +576,20 @@ def test_nothing_from_the_wire_comes_back_or_reaches_the_log_unescaped(
     assert b"Connection: close\r\n" in answer
     assert b"Set-Cookie" not in answer
     assert b"Injected" not in answer
+
+
+def test_no_charge_point_writes_on_an_operator_s_terminal(tmp_path: Path) -> None:
+    """Control characters of all kinds in an identity or a message: escaped, and still the same when read as JSON."""
+    hostile = "\x7f\x9b31m\u2028\u202egpj.exe\u2066\ufeff\x85\x1b[2J"
+    with CentralSystem(tmp_path / "log", "--log-payload") as server:
+        with connect(server, quote(hostile, safe="")) as ws:
+            ws.send(json.dumps([2, "1", "DataTransfer", {"vendorId": hostile}], ensure_ascii=False))
+            assert json.loads(ws.recv(timeout=TIMEOUT))[0] == 3
+        assert server.stop() == 0
+        assert server.lines("connected")[0]["identity"] == hostile
+        assert hostile[0] in server.lines("message")[0]["message"]
+    log = (tmp_path / "log").read_text()
+    assert all(char.isprintable() or char == "\n" for char in log)
 
 
 def test_load_balancers_see_the_state_on_both_ports(guarded: CentralSystem, pki: Pki) -> None:
