@@ -18,7 +18,7 @@ from server.passwords import BadHash, Cost, cost_of, nobodys_hash, verify
 from server.upgrade import Refusal
 
 MAX_VERIFIED: Final = 1_000_000
-"""Charge points whose password need not be hashed again; about 200 bytes each, the oldest is forgotten first."""
+"""Charge points whose password need not be hashed again; about 150 bytes each, the oldest is forgotten first."""
 MAX_WAITING: Final = 200
 """Passwords that wait for their hash at one time; others are sent away for a while."""
 _BUSY_RETRY_AFTER: Final = 10
@@ -90,10 +90,15 @@ class PasswordCheck:
     def __init__(self, source: PasswordSource, sample: str | None = None) -> None:
         self._source = source
         self._verified = VerifiedPasswords()
-        self._nobodys = nobodys_hash(Cost() if sample is None else cost_of(sample))
+        self._nobodys = ""
+        self.cost_like(sample)
         self._threads = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2)), "passwords")
         self.waiting = 0
         """Passwords that wait for their hash now."""
+
+    def cost_like(self, sample: str | None) -> None:
+        """Spend on unknown charge points what verifying `sample` costs; for `None` what a new hash costs."""
+        self._nobodys = nobodys_hash(Cost() if sample is None else cost_of(sample))
 
     def forget(self, identity: str) -> None:
         """Take no earlier verification for good; not needed where the source gives another hash."""

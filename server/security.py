@@ -103,13 +103,20 @@ class Security:
         return server_context(options.tls_certificates, options.tls_client_ca, needs_certificate=self.passwords is None)
 
     async def _reread(self) -> None:
-        try:
-            if self._tls is not None:
+        mistakes: list[str] = []
+        if self._tls is not None:
+            try:
                 self._tls = self._new_context()
-            if self._file is not None:
+            except BadTls as bad:
+                mistakes.append(str(bad))
+        if self._file is not None and self.passwords is not None:
+            try:
                 # A million lines take seconds, which charge points need not wait for.
                 self._file.replace(await asyncio.to_thread(self._file.read))
-        except (BadPasswordFile, BadTls) as bad:
-            self._lifecycle.write("reread", time.monotonic(), error=str(bad))
-        else:
-            self._lifecycle.write("reread", time.monotonic(), passwords=None if self._file is None else len(self._file))
+                self.passwords.cost_like(self._file.sample())
+            except BadPasswordFile as bad:
+                mistakes.append(str(bad))
+        fields: dict[str, object] = {} if self._file is None else {"passwords": len(self._file)}
+        if mistakes:
+            fields["error"] = "; ".join(mistakes)
+        self._lifecycle.write("reread", time.monotonic(), **fields)

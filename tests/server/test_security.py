@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -219,6 +220,24 @@ def test_what_is_sent_before_the_answer_is_not_lost(guarded: CentralSystem) -> N
     assert received.startswith(b"HTTP/1.1 101")
 
 
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_lot_that_is_sent_before_the_answer_waits_in_the_kernel(tmp_path: Path, pki: Pki, is_secure: bool) -> None:
+    """While a hash takes its time, a client cannot fill the memory; and everything is answered afterwards."""
+    path = tmp_path / "passwords"
+    path.write_text(f"CP1:{make_hash(PASSWORD, Cost(131072, 2))}\n")
+    message = b'[2,"early","Heartbeat",{}]'
+    frame = b"\x81" + bytes([0x80 | len(message)]) + b"\0\0\0\0" + message
+    with CentralSystem(tmp_path / "log", "--password-file", str(path), *pki.options) as server:
+        with secured(server, pki) if is_secure else dial(server) as sock:
+            sock.sendall(head("/CP1", f"Authorization: {basic('CP1')['Authorization']}") + frame * 5000)
+            received = bytearray()
+            while received.count(b'[3,"early"') < 5000:
+                data = sock.recv(65536)
+                assert data
+                received += data
+        assert server.summary()["calls"]["Heartbeat"] == 5000
+
+
 def test_a_client_that_leaves_while_its_password_is_checked_is_no_trouble(tmp_path: Path) -> None:
     """Neither an error in the log, nor a connection of nobody, nor a password less for the others."""
     path = tmp_path / "passwords"
@@ -248,7 +267,7 @@ def test_passwords_are_read_again_on_sighup(tmp_path: Path) -> None:
                 assert works(again)
         password_file(tmp_path, CP1=b"new-secret-0123456789")
         server.signal(signal.SIGHUP)
-        assert server.wait_for(lambda line: "passwords" in line)["passwords"] == 1
+        assert server.wait_for(lambda line: line["event"] == "reread" and "error" not in line)["passwords"] == 1
         assert refused(server, "CP1", basic("CP1"))[0] == 401
         with connect(server, headers=basic("CP1", b"new-secret-0123456789")) as ws:
             assert works(ws)
@@ -356,14 +375,14 @@ def test_plain_http_on_the_tls_port_and_silence_are_dropped(pki: Pki, tmp_path: 
         with socket.create_connection(address, timeout=TIMEOUT) as silent:
             began = time.monotonic()
             assert read_all(silent) == b""
-            assert 0.3 < time.monotonic() - began < 5
+            assert 0.3 < time.monotonic() - began < 20
         with socket.create_connection(address, timeout=TIMEOUT) as plain:
             plain.sendall(head("/CP1"))
             assert b"HTTP" not in read_all(plain)
         with secured(server, pki) as secure:  # TLS, and then nothing
             began = time.monotonic()
             assert read_all(secure) == b""
-            assert 0.2 < time.monotonic() - began < 5
+            assert 0.2 < time.monotonic() - began < 20
         with connect(server, "CP1", tls=pki.client()) as ws:
             assert works(ws)
         events = server.summary()["events"]
@@ -495,7 +514,7 @@ def test_slow_and_silent_handshakes_are_dropped(tmp_path: Path, drip: bytes) -> 
                 continue
             except (BrokenPipeError, ConnectionResetError):
                 break
-        assert 0.8 < time.monotonic() - began < 5
+        assert 0.8 < time.monotonic() - began < 20
         assert server.summary()["events"]["handshakes dropped: no request in time"] == 1
 
 
@@ -510,6 +529,38 @@ def test_a_thousand_silent_connections_leave_room_for_a_charge_point(tmp_path: P
         events = server.summary()["events"]
     assert events["handshakes dropped: no request in time"] == 1000
     assert len(server.lines("dropped")) < 200
+
+
+def test_without_a_file_descriptor_left_it_waits_and_goes_on(tmp_path: Path) -> None:
+    """A flood beyond the process's own limit: those that stand are served, the log stays short, and it recovers."""
+    with CentralSystem(tmp_path / "log") as server, connect(server) as standing:
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (48, 48))
+        with ExitStack() as opened:
+            for _ in range(100):
+                opened.enter_context(dial(server))
+            server.wait_for(lambda line: line["event"] == "dropped" and line["why"] == "cannot accept")
+            assert all(works(standing) for _ in range(100))
+        with connect(server, "CP2") as ws:
+            assert works(ws)
+        assert not server.lines("log")
+        assert len(server.lines("dropped")) < 200
+
+
+def test_more_tls_handshakes_than_are_worth_while_are_cut_off(tmp_path: Path, pki: Pki) -> None:
+    """TLS is what costs: before it is done nobody can be told anything, so there is a limit to it, too."""
+    with CentralSystem(tmp_path / "log", *pki.options, "--max-handshakes-per-second", "1") as server:
+        outcomes: list[int] = []
+        for number in range(12):
+            try:
+                with secured(server, pki) as sock:
+                    sock.sendall(head(f"/CP{number}"))
+                    outcomes.append(int(sock.recv(100).split()[1]))
+            except (ssl.SSLError, ConnectionError):
+                outcomes.append(0)
+        assert outcomes[0] == 101
+        assert 429 in outcomes
+        assert 0 in outcomes
+        assert outcomes.count(0) == server.summary()["events"]["handshakes dropped: too many TLS handshakes"]
 
 
 def test_a_head_beyond_the_limit_is_431(tmp_path: Path) -> None:
@@ -531,8 +582,9 @@ def test_messages_have_the_length_and_the_rate_that_are_allowed(tmp_path: Path) 
         with connect(server) as ws:
             assert ws.ping().wait(TIMEOUT)
             assert all(works(ws) for _ in range(15))
-            for _ in range(20):
-                ws.ping()
+            with suppress(ConnectionClosed):
+                for _ in range(20):
+                    ws.ping()
             assert closed(ws) == 1008
 
 
