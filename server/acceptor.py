@@ -17,6 +17,8 @@ _BACKLOG: Final = 16384
 """Connections that the kernel may hold until they are accepted: a whole fleet may come at once."""
 _AT_ONCE: Final = 64
 """Connections that are accepted before those that stand have their turn again."""
+_SHUTDOWN_TIMEOUT: Final = 5.0
+"""Seconds for the other side of TLS to say that it is through, too."""
 _PAUSE: Final = 0.5
 """Seconds without accepting, when the process has no file descriptor left."""
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -90,7 +92,12 @@ class Acceptor:
             else:
                 timeout = self._handshakes.timeout
                 await aiofastnet.connect_accepted_socket(
-                    self._loop, protocol, accepted, ssl=self._tls(), ssl_handshake_timeout=timeout
+                    self._loop,
+                    protocol,
+                    accepted,
+                    ssl=self._tls(),
+                    ssl_handshake_timeout=timeout,
+                    ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT,
                 )
         except ssl.SSLError as error:
             handshake.failed("TLS failed", reason=(error.reason or "unknown").replace("_", " ").lower())
