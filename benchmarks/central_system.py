@@ -75,6 +75,9 @@ class Plan:
     """Seconds of quiet before memory is read; what a server uses in them, it uses at rest."""
 
 
+_COLUMN: Final = 34
+"""Characters, in the table."""
+
 Figures = dict[str, dict[str, list[float]]]
 """A value for each round, by figure and server."""
 
@@ -235,37 +238,24 @@ def _measure_all(servers: list[Server], plan: Plan, rounds: int) -> Figures:
 
 
 def _print_table(figures: Figures, labels: list[str]) -> None:
-    width = max(map(len, _UNITS)) + 2
-    print(f"{'':{width + 4}}" + "".join(f"{label:>26}" for label in labels) + _ratio_heads(labels))
+    names = max(map(len, _UNITS)) + 2
+    print(f"{'':{names + 4}}" + "".join(f"{label:^{_COLUMN}}" for label in labels))
     for name, unit in _UNITS.items():
         row = figures[name]
-        if not row:
-            continue
-        cells = "".join(_cell(row.get(label)) for label in labels)
-        print(f"{name:{width}}{unit:>4}{cells}{_ratios(row, labels)}")
+        base = statistics.median(row[labels[0]])
+        cells = [_cell(row[label], None if label == labels[0] else base) for label in labels]
+        print(f"{name:{names}}{unit:>4}" + "".join(f"{cell:{_COLUMN}}" for cell in cells))
+    print(f"median (least to largest) of the rounds; x: so many times the figure of {labels[0]}")
 
 
-def _cell(values: list[float] | None) -> str:
-    if not values:
-        return f"{'-':>26}"
-    least, middle, largest = (_short(each) for each in (min(values), statistics.median(values), max(values)))
-    return f"{middle:>10} {f'({least} to {largest})':<15}"
+def _cell(values: list[float], base: float | None = None) -> str:
+    middle = statistics.median(values)
+    ratio = f" x{middle / base:.2f}" if base else ""
+    return f"{_short(middle):>8}{f' ({_short(min(values))} to {_short(max(values))})':<17}{ratio}"
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _ratio_heads(labels: list[str]) -> str:
-    return "".join(f"{f'{label}/{labels[0]}':>16}" for label in labels[1:])
-
-
-def _ratios(row: dict[str, list[float]], labels: list[str]) -> str:
-    first = row.get(labels[0])
-    if not first or len(row) < 2:
-        return ""
-    base = statistics.median(first)
-    return "".join(f"{statistics.median(row[label]) / base:>16.2f}" if label in row else "" for label in labels[1:])
 
 
 class _Parser(argparse.ArgumentParser):
