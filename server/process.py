@@ -42,6 +42,7 @@ from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
 from server.settings import Settings
 from server.store import BadStore, Store, StoreFailed, open_store
+from server.stored_passwords import StoredPasswords
 
 _FLUSH_INTERVAL: Final = 1.0
 _FORGET_INTERVAL: Final = 5.0
@@ -122,8 +123,12 @@ class Process:
         )
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
+        self._passwords: StoredPasswords | None = None
+        if config.security.stored_passwords:
+            self._passwords = StoredPasswords(self._store, self._password_lost)
+            self._central.password_changed = self._passwords.changed
         try:
-            self._security = Security(config.security, lifecycle)
+            self._security = Security(config.security, lifecycle, passwords=self._passwords)
         except BadSecurity as bad:
             raise Mistake(str(bad)) from None
         self._desk: CertificateDesk | None = None
@@ -209,6 +214,7 @@ class Process:
             handlers=self._handlers,
             settings=self._settings,
             id_tags=self._id_tags,
+            passwords=self._passwords,
             records=self._records,
             store=self._store,
             readiness=self._readiness,
@@ -275,6 +281,8 @@ class Process:
         for each in ports.values():
             each.close()
         self._security.close()
+        if self._passwords is not None:
+            self._passwords.close()
         if self._desk is not None:
             self._desk.close()
         if admin is not None and serving is not None:
@@ -361,6 +369,9 @@ class Process:
 
     def _trouble(self, what: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
+
+    def _password_lost(self, identity: str, why: str) -> None:
+        self._lifecycle.write("not kept", time.monotonic(), identity=identity, what="password", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))
