@@ -28,6 +28,8 @@ from ampswarm.ocppj.errors import OcppError
 from ampswarm.ocppj.timestamps import format_utc, parse_utc
 from server import transactions
 from server.calls import CallFailed, Outcome, Result, check
+from server.chaos_api import chaos_router
+from server.chaos_control import ChaosControl
 from server.cluster import Body as Live
 from server.connections import CentralSystem
 from server.fleet import Fleet
@@ -513,6 +515,7 @@ def build_app(
     records: Records,
     store: Store,
     readiness: Readiness,
+    chaos: ChaosControl,
     lifecycle: LifecycleLog,
     token: str | None,
 ) -> ASGIApp:
@@ -527,6 +530,7 @@ def build_app(
         records: what charge points said of themselves.
         store: where the book of transactions is.
         readiness: what `/readyz` says.
+        chaos: carries out what goes wrong on purpose.
         lifecycle: where Calls to many are logged when they end.
         token: the bearer token of requests; `None` asks for none.
     """
@@ -559,6 +563,7 @@ def build_app(
             lifecycle=lifecycle,
         ).router()
     )
+    app.include_router(chaos_router(chaos, _OrjsonRoute))
     return Gate(app, token)
 
 

@@ -16,6 +16,8 @@ import configargparse
 import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port, seconds
 from server.bus import BadBus
+from server.chaos_file import read_chaos_file
+from server.chaos_schema import BadChaos, ChaosConfig
 from server.redis_bus import check_url as check_bus
 from server.store import DEFAULT as DEFAULT_STORE
 from server.store import MEMORY, BadStore
@@ -66,6 +68,8 @@ class Config:
     """Connections closed in a second when it is told to stop."""
     drain_delay: float = 0.0
     """Seconds for a load balancer to see that it is not ready any more, before the first connection is closed."""
+    chaos: ChaosConfig | None = None
+    """What goes wrong on purpose from the start; `None` for nothing."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -141,6 +145,8 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         help="connections closed in a second, with code 1012, after SIGTERM")  # fmt: skip
     add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
         help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
+    add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
+        help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
@@ -181,7 +187,15 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         processes=options.processes,
         drain_rate=options.drain_rate,
         drain_delay=options.drain_delay,
+        chaos=options.chaos,
     )
+
+
+def _chaos(path: str) -> ChaosConfig:
+    try:
+        return read_chaos_file(Path(path))
+    except BadChaos as bad:
+        raise argparse.ArgumentTypeError(str(bad)) from None
 
 
 def is_loopback(host: str) -> bool:

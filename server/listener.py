@@ -20,6 +20,7 @@ from picows import (
 )
 
 from ampswarm.ocppj.identity import InvalidIdentity, identity_from_path, negotiate_subprotocol
+from server.chaos import refusal_headers as chaos_headers
 from server.connections import MAX_MESSAGE, CentralSystem, CloseCode, Connection
 
 _HANDSHAKE_TIMEOUT: Final = 20.0
@@ -165,6 +166,10 @@ def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeRes
             why = f"the path names no charge point: {error}"
             central.refused(HTTPStatus.NOT_FOUND, why)
             response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, why.encode("utf-8", "replace"))
+            return WSUpgradeResponseWithListener(response, None)
+        if central.chaos is not None and (refusal := central.chaos.refusal(identity)) is not None:
+            central.refused(refusal[0], "chaos")
+            response = WSUpgradeResponse.create_error_response(refusal[0], b"chaos", chaos_headers(*refusal))
             return WSUpgradeResponseWithListener(response, None)
         subprotocol = negotiate_subprotocol(request.headers.getall("Sec-WebSocket-Protocol", []))
         if subprotocol is None:

@@ -19,6 +19,7 @@ from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
+from server.chaos_control import ChaosControl
 from server.cluster import Cluster
 from server.config import Config
 from server.connections import CentralSystem
@@ -106,6 +107,7 @@ class Process:
         self._settings = Settings(
             self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
         )
+        self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
         self._desk: CertificateDesk | None = None
@@ -138,6 +140,8 @@ class Process:
         async with contextlib.AsyncExitStack() as opened:
             if not await self._until_stopped(self._open(opened)):
                 return
+            if self._config.chaos is not None:
+                self._chaos.apply(self._config.chaos.as_dict())
             admin, server = await self._listen()
             if server is None:
                 return
@@ -196,6 +200,7 @@ class Process:
             records=self._records,
             store=self._store,
             readiness=self._readiness,
+            chaos=self._chaos,
             lifecycle=self._lifecycle,
             token=config.admin_token,
         )

@@ -1,0 +1,167 @@
+"""Chaos at run time, in all processes: a configuration that is set and taken away, stalls and drops at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from ampswarm.lifecycle import LifecycleLog
+from server.chaos import Chaos, Dice
+from server.chaos_hooks import COUNTED, ChaosHooks, LateAnswers, end
+from server.chaos_schema import ChaosConfig, StallRule, parse
+from server.cluster import Body, Cluster
+from server.connections import CentralSystem
+from server.handlers import Handlers
+from server.metrics import Metrics
+
+_NEWS: Final = "chaos"
+_STALL: Final = "chaos stall"
+_DROP: Final = "chaos drop"
+_COUNTS: Final = "chaos counts"
+_ON_ITS_WAY: Final = 0.05
+"""Seconds for the word of a stall to reach the other processes."""
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class ChaosControl:
+    """What operators do with chaos.
+
+    Args:
+        central: whose connections suffer.
+        handlers: whose boot policy has exceptions.
+        cluster: the way to the other processes.
+        metrics: where all is counted that is done.
+        lifecycle: where it is logged that chaos is on or off, and each stall.
+    """
+
+    def __init__(
+        self, central: CentralSystem, handlers: Handlers, cluster: Cluster, metrics: Metrics, lifecycle: LifecycleLog
+    ) -> None:
+        self._central = central
+        self._handlers = handlers
+        self._cluster = cluster
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._late = LateAnswers()
+        central.closed = self._late.forget
+        self._config: ChaosConfig | None = None
+        self._stalls: dict[int, asyncio.TimerHandle] = {}
+        cluster.listen(_NEWS, lambda body: self.apply(body["configuration"]))
+        cluster.listen(_STALL, lambda body: self._stall(body["seconds"]))
+        cluster.answer(_DROP, self._answer_drop)
+        cluster.answer(_COUNTS, self._answer_counts)
+
+    @property
+    def config(self) -> ChaosConfig | None:
+        """What is in force; `None` for nothing."""
+        return self._config
+
+    def apply(self, values: dict[str, Any] | None) -> None:
+        """Do from now on, in this process, what a configuration says; `None` ends all.
+
+        Answers that are late already keep to their time.
+
+        Raises:
+            BadChaos: the configuration cannot be used; nothing has changed.
+        """
+        self._set(None if values is None else parse(values))
+
+    def put(self, config: ChaosConfig | None) -> None:
+        """Do from now on, in all processes, what a configuration says; `None` ends all."""
+        self._set(config)
+        self._cluster.tell(_NEWS, {"configuration": None if config is None else config.as_dict()})
+
+    async def stall(self, seconds: float) -> None:
+        """Let everything stand still in all processes, for `seconds`."""
+        if not self._cluster.is_alone:
+            self._cluster.tell(_STALL, {"seconds": seconds})
+            await asyncio.sleep(_ON_ITS_WAY)
+        self._stall(seconds)
+
+    async def drop(self, share: float, code: int | None) -> int:
+        """End the connections of a share of the fleet, in all processes; return how many there were.
+
+        Args:
+            share: of the fleet; always the same charge points for the same seed.
+            code: close code; `None` cuts them off without a Close frame.
+        """
+        if self._cluster.is_alone:
+            return self._drop(share, code)
+        answers = await self._cluster.ask_briefly(_DROP, {"share": share, "code": code})
+        return sum(answer["dropped"] for answer in answers.values())
+
+    async def counts(self) -> dict[str, int]:
+        """Return what was done since the start, in all processes, and how often."""
+        counts = [self._counts()]
+        if not self._cluster.is_alone:
+            counts = list((await self._cluster.ask_briefly(_COUNTS, {})).values())
+        return dict(sorted(sum(map(Counter, counts), Counter[str]()).items()))
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _set(self, config: ChaosConfig | None) -> None:
+        for timer in self._stalls.values():
+            timer.cancel()
+        self._stalls = {}
+        self._config = config
+        if config is None:
+            self._central.chaos = None
+            self._handlers.boot_exception = None
+        else:
+            hooks = ChaosHooks(Chaos(config), self._central, self._late, self._metrics)
+            self._central.chaos = hooks
+            self._handlers.boot_exception = hooks.boot_policy if config.boots else None
+            loop = asyncio.get_running_loop()
+            for number, rule in enumerate(config.stalls):
+                self._schedule(number, rule, loop.time() + rule.at)
+        self._lifecycle.write("chaos", time.monotonic(), status="off" if config is None else "on")
+
+    def _schedule(self, number: int, rule: StallRule, due: float) -> None:
+        self._stalls[number] = asyncio.get_running_loop().call_at(due, self._due, number, rule, due)
+
+    def _due(self, number: int, rule: StallRule, due: float) -> None:
+        self._stall(rule.seconds)
+        if rule.every is None:
+            del self._stalls[number]
+            return
+        # One that fell into another stall is left out.
+        missed = (asyncio.get_running_loop().time() - due) // rule.every
+        self._schedule(number, rule, due + (missed + 1) * rule.every)
+
+    def _stall(self, seconds: float) -> None:
+        self._metrics.events[f"{COUNTED}stalls"] += 1
+        self._lifecycle.write("stall", time.monotonic(), seconds=seconds)
+        block(seconds)
+
+    def _drop(self, share: float, code: int | None) -> int:
+        dice = Dice(0 if self._config is None else self._config.seed)
+        found = [each for each in self._central.connections() if dice.place(each.identity) < share]
+        for connection in found:
+            end(connection, code, self._central, self._metrics)
+        return len(found)
+
+    def _counts(self) -> dict[str, int]:
+        events = self._metrics.events.items()
+        return {name.removeprefix(COUNTED): times for name, times in events if name.startswith(COUNTED)}
+
+    async def _answer_drop(self, body: Body) -> AsyncIterator[Body]:
+        yield {"dropped": self._drop(body["share"], body["code"])}
+
+    async def _answer_counts(self, _body: Body) -> AsyncIterator[Body]:
+        yield self._counts()
+
+
+def block(seconds: float) -> None:
+    """Hold this thread, and with it its event loop, for `seconds`, or until the process is told to stop."""
+    # asyncio hears of a signal from its loop alone, and that stands still.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try:
+        came = signal.sigtimedwait(_ENDS, seconds)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if came is not None:
+        signal.raise_signal(came.si_signo)
