@@ -73,8 +73,13 @@ def chaos_router(control: ChaosControl, route_class: type[APIRoute]) -> APIRoute
 
     async def stall(body: Stall) -> Response:
         """Let everything stand still, this API included, once it has answered."""
+
+        async def stand_still() -> None:
+            control.stall(body.seconds)
+
         response = _json({"seconds": body.seconds}, HTTPStatus.ACCEPTED)
-        response.background = BackgroundTask(control.stall, body.seconds)
+        # Once all of the answer is out.
+        response.background = BackgroundTask(stand_still)
         return response
 
     async def drop(body: Drop) -> Response:

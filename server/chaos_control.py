@@ -22,8 +22,9 @@ _NEWS: Final = "chaos"
 _STALL: Final = "chaos stall"
 _DROP: Final = "chaos drop"
 _COUNTS: Final = "chaos counts"
-_ON_ITS_WAY: Final = 0.05
-"""Seconds for the word of a stall to reach the other processes."""
+_NOTICE: Final = 0.05
+"""Seconds from the announcement of a stall to its beginning: the log and the other processes hear of it, and a
+signal that is here already is not stuck in the loop."""
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -50,6 +51,7 @@ class ChaosControl:
         central.closed = self._late.forget
         self._config: ChaosConfig | None = None
         self._stalls: dict[int, asyncio.TimerHandle] = {}
+        self._is_told_to_stop = False
         cluster.listen(_NEWS, lambda body: self.apply(body["configuration"]))
         cluster.listen(_STALL, lambda body: self._stall(body["seconds"]))
         cluster.answer(_DROP, self._answer_drop)
@@ -75,11 +77,9 @@ class ChaosControl:
         self._set(config)
         self._cluster.tell(_NEWS, {"configuration": None if config is None else config.as_dict()})
 
-    async def stall(self, seconds: float) -> None:
-        """Let everything stand still in all processes, for `seconds`."""
-        if not self._cluster.is_alone:
-            self._cluster.tell(_STALL, {"seconds": seconds})
-            await asyncio.sleep(_ON_ITS_WAY)
+    def stall(self, seconds: float) -> None:
+        """Let everything stand still in all processes, in a moment, for `seconds`."""
+        self._cluster.tell(_STALL, {"seconds": seconds})
         self._stall(seconds)
 
     async def drop(self, share: float, code: int | None) -> int:
@@ -128,14 +128,19 @@ class ChaosControl:
         if rule.every is None:
             del self._stalls[number]
             return
-        # One that fell into another stall is left out.
+        # Those that fell into another stall are left out.
         missed = (asyncio.get_running_loop().time() - due) // rule.every
         self._schedule(number, rule, due + (missed + 1) * rule.every)
 
     def _stall(self, seconds: float) -> None:
         self._metrics.events[f"{COUNTED}stalls"] += 1
         self._lifecycle.write("stall", time.monotonic(), seconds=seconds)
-        block(seconds)
+        asyncio.get_running_loop().call_later(_NOTICE, self._stand_still, seconds)
+
+    def _stand_still(self, seconds: float) -> None:
+        # One stall that was cut short is the last one.
+        if not (self._central.is_closing or self._is_told_to_stop):
+            self._is_told_to_stop = block(seconds)
 
     def _drop(self, share: float, code: int | None) -> int:
         dice = Dice(0 if self._config is None else self._config.seed)
@@ -155,13 +160,18 @@ class ChaosControl:
         yield self._counts()
 
 
-def block(seconds: float) -> None:
-    """Hold this thread, and with it its event loop, for `seconds`, or until the process is told to stop."""
+def block(seconds: float) -> bool:
+    """Hold this thread, and with it its event loop, for `seconds`; return whether the process was told to stop.
+
+    Then it ends at once, and the signal goes where it always does.
+    """
     # asyncio hears of a signal from its loop alone, and that stands still.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         came = signal.sigtimedwait(_ENDS, seconds)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if came is not None:
-        signal.raise_signal(came.si_signo)
+    if came is None:
+        return False
+    signal.raise_signal(came.si_signo)
+    return True
