@@ -182,8 +182,8 @@ def test_a_wrong_id_is_all_that_is_wrong(payload: dict[str, Any]) -> None:
     fates = [chaos.fate("A", "Heartbeat") for _ in range(2)]
     sent = [fate.spoil(orjson.dumps([3, "1", payload])) for fate in fates if fate is not None]
     messages = [orjson.loads(text) for texts in sent for text in texts]
-    assert 4 == len(messages)
-    assert 2 == len({message[1] for message in messages})
+    assert len(messages) == 4
+    assert len({message[1] for message in messages}) == 2
     for message in messages:
         assert [3, payload] == [message[0], message[2]]
         assert message[1] != "1"
