@@ -68,8 +68,8 @@ class Bench:
     def __init__(self, opened: ExitStack, *, boot_interval: int, tls: bool) -> None:
         self._opened = opened
         port, self._web_port = free_port(), free_port()
-        self._start("-m", "server", "--host", "127.0.0.1", "--port", str(port), "--admin-port", "0", "--store", "memory",
-                    "--log-lifecycle", "false", "--boot-interval", str(boot_interval))  # fmt: skip
+        self._start("-m", "server", "--host", "127.0.0.1", "--port", str(port), "--admin-port", "0",
+                    "--store", "memory", "--log-lifecycle", "false", "--boot-interval", str(boot_interval))  # fmt: skip
         self.central_system = self._last
         host, more = f"ws://127.0.0.1:{port}/ocpp", []
         if tls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Call, CallError, CallResult, MalformedFrame, MessageType, Payload, encode
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS, Direction, validate
 from ampswarm.ocppj.session import UniqueIds
-from server.metrics import Metrics
+from server.metrics import RESULT, Metrics
 
 MAX_QUEUED: Final = 100
 """Calls that may wait behind the outstanding one of a charge point."""
@@ -64,16 +65,20 @@ class _Pending:
     text: bytes
     timeout: float
     future: asyncio.Future[Payload]
+    asked_at: float
+    """Seconds, monotonic."""
 
 
 class _Line:
     """What waits for one charge point. Exists only while something does."""
 
-    __slots__ = ("outstanding", "queue", "send", "timer")
+    __slots__ = ("outstanding", "queue", "send", "sent_at", "timer")
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self.send = send
         self.outstanding: _Pending | None = None
+        self.sent_at = 0.0
+        """Seconds, monotonic: when the outstanding Call was sent."""
         self.timer: asyncio.TimerHandle | None = None
         self.queue: deque[_Pending] = deque()
 
@@ -130,13 +135,15 @@ class Calls:
             raise CallFailed(Outcome.SHUTTING_DOWN)
         line = self._lines.get(identity)
         if line is not None and len(line.queue) >= MAX_QUEUED:
+            self._metrics.call_failed(action, Outcome.TOO_MANY_CALLS.value)
             raise CallFailed(Outcome.TOO_MANY_CALLS, f"{MAX_QUEUED} Calls wait for it already")
         unique_id = self._unique_ids.next()
         try:
             text = encode(Call(unique_id, action, payload))
         except ValueError as error:
             raise OcppError(ErrorCode.FORMATION_VIOLATION, str(error)) from None
-        pending = _Pending(unique_id, action, text, timeout, asyncio.get_running_loop().create_future())
+        future: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
+        pending = _Pending(unique_id, action, text, timeout, future, time.monotonic())
         if line is None:
             line = self._lines[identity] = _Line(send)
         line.queue.append(pending)
@@ -155,6 +162,7 @@ class Calls:
         if line is None or line.outstanding is None or line.outstanding.unique_id != frame.unique_id:
             return False
         pending = line.outstanding
+        self._metrics.sent[pending.action].answering.observe(time.monotonic() - line.sent_at)
         if type(frame) is CallError:
             failed = CallFailed(
                 Outcome.CALL_ERROR, frame.description, code=frame.code or "GenericError", details=frame.details
@@ -203,9 +211,11 @@ class Calls:
             if pending.future.done():
                 continue  # whoever asked has gone
             line.outstanding = pending
+            line.sent_at = time.monotonic()
             loop = asyncio.get_running_loop()
             line.timer = loop.call_later(pending.timeout, self._time_out, identity, line)
-            self._metrics.calls_sent[pending.action] += 1
+            self._metrics.queueing.observe(line.sent_at - pending.asked_at)
+            self._metrics.sent[pending.action].count += 1
             line.send(pending.text)
             return
         del self._lines[identity]
@@ -228,12 +238,13 @@ class Calls:
         except OcppError as error:
             self._fail(pending, CallFailed(Outcome.INVALID_ANSWER, str(error), details={"payload": payload}))
             return
-        self._metrics.calls_answered[pending.action] += 1
+        self._metrics.sent[pending.action].outcomes[RESULT] += 1
         if not pending.future.done():
             pending.future.set_result(payload)
 
     def _fail(self, pending: _Pending, failed: CallFailed) -> None:
-        self._metrics.calls_failed[failed.outcome.value] += 1
+        code = failed.code if failed.outcome is Outcome.CALL_ERROR else None
+        self._metrics.call_failed(pending.action, failed.outcome.value, code)
         if not pending.future.done():
             pending.future.set_exception(failed)
 

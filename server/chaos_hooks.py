@@ -12,7 +12,7 @@ from ampswarm.ocppj.frames import Call, Frame
 from server.chaos import Chaos, Fate
 from server.connections import CentralSystem, Connection
 from server.handlers import BootPolicy
-from server.metrics import Metrics
+from server.metrics import Closed, Metrics
 
 COUNTED: Final = "chaos: "
 """What the names of all that it counts begin with."""
@@ -51,11 +51,11 @@ class LateAnswers:
 def end(connection: Connection, code: int | None, central: CentralSystem, metrics: Metrics) -> None:
     """End a connection, with a Close frame if there is a code for it."""
     metrics.events[f"{COUNTED}connections dropped"] += 1
-    if code is not None:
-        connection.peer.close(code, "chaos")
-    else:
-        central.disconnected(connection, "dropped by chaos")
+    central.disconnected(connection, "dropped by chaos", Closed.CHAOS)
+    if code is None:
         connection.peer.abort()
+    else:
+        connection.peer.close(code, "chaos")
 
 
 class ChaosHooks:
@@ -98,6 +98,7 @@ class ChaosHooks:
             end(connection, fate.drop.code, central, self._metrics)
         elif fate.withheld is not None and not fate.withheld.handled:
             self._count("Calls ignored")
+            central.ignore(frame)
         elif fate.error is not None:
             self._count(f"CallErrors {fate.error.code}")
             error = OcppError(ErrorCode(fate.error.code), fate.error.description)

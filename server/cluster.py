@@ -46,6 +46,21 @@ class Fleet(Protocol):
         """Return since when a charge point is connected here, in seconds since 1970; `None` when it is not."""
 
 
+class NoFleet:
+    """No connections: for processes that have other things to ask each other."""
+
+    def moved(self, identity: str) -> None:
+        """Never called: nobody connects."""
+
+    def standing(self) -> list[tuple[str, float]]:
+        """Return nobody."""
+        return []
+
+    def connected_since(self, identity: str) -> float | None:  # noqa: ARG002  as a Fleet has it
+        """Return nothing."""
+        return None
+
+
 @dataclass(slots=True)
 class _Question:
     """A question of this process that is not answered in full yet."""
@@ -200,7 +215,7 @@ class Cluster:
         asked = self._questions[number] = _Question(set(self._bus.members))
         self._publish({"kind": "ask", "id": number, "question": question, "body": body})
         try:
-            while asked.waiting_for:
+            while asked.waiting_for or not asked.parts.empty():
                 try:
                     async with asyncio.timeout(PATIENCE):
                         part = await asked.parts.get()

@@ -28,7 +28,7 @@ from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
-from server.metrics import Metrics
+from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, Refusal
 from server.records import Records, Registered
 from server.transactions import Kept
 
@@ -119,7 +119,7 @@ class Connection:
         self.pinged_at: float | None = None
         """Seconds, monotonic: when the PING went out that was not answered yet; `None` when there is none."""
         self.round_trip: float | None = None
-        """Seconds from the last PING that was answered to its PONG."""
+        """Seconds from the last PING that was answered to its PONG; `None` before there was one."""
         self.slot = 0
         """Its place in the rhythm of PINGs."""
 
@@ -152,10 +152,12 @@ class Connection:
 
     def pong(self) -> None:
         """Take a PONG."""
+        self.last_seen = time.time()
+        # One that nobody asked for (RFC 6455, 5.5.3) measures nothing.
         if self.pinged_at is not None:
             self.round_trip = time.monotonic() - self.pinged_at
             self.pinged_at = None
-        self.last_seen = time.time()
+            self._central.ponged(self.round_trip)
 
 
 class CentralSystem:
@@ -228,7 +230,7 @@ class CentralSystem:
         connection.slot = self._slot
         self._slots[connection.slot].add(connection)
         self._metrics.connections += 1
-        self._metrics.events["connections opened"] += 1
+        self._metrics.connections_opened += 1
         self._lifecycle.write("connected", now, identity=identity)
         if self.opened is not None:
             self.opened(identity)
@@ -250,16 +252,17 @@ class CentralSystem:
         connection = self._connections.get(identity)
         return None if connection is None else connection.opened_at + time.time() - time.monotonic()
 
-    def disconnected(self, connection: Connection, why: str) -> None:
+    def disconnected(self, connection: Connection, why: str, cause: Closed = Closed.LOST) -> None:
         """A connection is gone.
 
         Args:
             connection: which one.
             why: one line for the log.
+            cause: what it is counted under.
         """
         if self._connections.get(connection.identity) is not connection:
             return  # replaced or terminated: told already
-        self._forget(connection)
+        self._forget(connection, cause)
         now = time.monotonic()
         self._lifecycle.write(
             "disconnected",
@@ -274,24 +277,36 @@ class CentralSystem:
         self._metrics.events["handshakes without a common subprotocol"] += 1
         self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol")
 
-    def refused(self, status: int, why: str) -> None:
-        """An upgrade was refused with an HTTP status."""
-        self._metrics.events[f"upgrades refused with {status}"] += 1
+    def ponged(self, seconds: float) -> None:
+        """A PING was answered after some time."""
+        self._metrics.round_trips.observe(seconds)
+
+    def refused(self, status: int, why: str, reason: Refusal = Refusal.OTHER) -> None:
+        """An upgrade was refused with an HTTP status.
+
+        Args:
+            status: of HTTP.
+            why: one line for the log.
+            reason: what it is counted under.
+        """
+        # Of an HTTPStatus, the number.
+        self._metrics.refusals[int(status), reason] += 1
         self._lifecycle.write("refused", time.monotonic(), status=status, why=why)
 
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
         self._slot = (self._slot + 1) % len(self._slots)
-        now = time.monotonic()
         turn = tuple(self._slots[self._slot])
         for connection in turn if self.chaos is None else self.chaos.pinged(turn):
             if connection.pinged_at is not None:
-                self._metrics.events["pings lost"] += 1
-                self.disconnected(connection, "no PONG")
+                self._metrics.pings_lost += 1
+                self.disconnected(connection, "no PONG", Closed.NO_PONG)
                 connection.peer.abort()
             else:
-                connection.pinged_at = now
+                # The time of each: sending to all the others of its turn takes a while.
+                connection.pinged_at = time.monotonic()
                 connection.peer.ping()
+                self._metrics.pings_sent += 1
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
         """Call a charge point; return the payload of its CallResult.
@@ -362,6 +377,8 @@ class CentralSystem:
             return None
         action = frame.action
         handlers = self._handlers
+        received = metrics.received[action]
+        began = time.monotonic()
         try:
             if connection.answering:
                 _check_unique(connection, frame.unique_id)
@@ -371,21 +388,25 @@ class CentralSystem:
             if type(result) is Later:
                 connection.answering = (*connection.answering, frame.unique_id)
                 self._journal.add(result.entry, partial(self._kept, connection, frame.unique_id, action, result))
+                received.handling.observe(time.monotonic() - began)
                 return None
             assert type(result) is dict
             validate(action, Direction.CONF, result)
         except OcppError as error:
-            return self._refuse(frame.unique_id, error)
+            received.handling.observe(time.monotonic() - began)
+            return self._refuse(frame.unique_id, error, received)
         except Exception as fault:  # noqa: BLE001  a fault here must not cost a charge point its connection
+            received.handling.observe(time.monotonic() - began)
             return self._fault(connection, frame.unique_id, action, fault)
-        metrics.calls[action] += 1
+        received.handling.observe(time.monotonic() - began)
+        received.outcomes[RESULT] += 1
         if action == "BootNotification":
             self._booted(connection)
         return encode(CallResult(frame.unique_id, result))
 
     def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
         """Return the answer that a malformed message is owed, or `None`."""
-        self._metrics.events[f"malformed: {malformed.reason.value}"] += 1
+        self._metrics.malformed[malformed.reason] += 1
         self._lifecycle.write("malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value)
         if malformed.reason is Malformation.NOT_JSON and not _is_utf8(text):
             connection.peer.close(CloseCode.INVALID_TEXT, "a text message must be UTF-8")
@@ -395,12 +416,16 @@ class CentralSystem:
         answer = malformed.answer()
         if answer is None:
             return None
-        self._metrics.errors[answer.code] += 1
+        self._metrics.received[OTHER].ended(answer.code)
         return encode(answer)
 
     def fail(self, call: Call, error: OcppError) -> bytes:
         """Return the answer to a Call that is not handled at all."""
-        return self._refuse(call.unique_id, error)
+        return self._refuse(call.unique_id, error, self._metrics.received[call.action])
+
+    def ignore(self, call: Call) -> None:
+        """Count a Call that is not handled, and gets no answer."""
+        self._metrics.received[call.action].ended(UNANSWERED)
 
     def _reconfigured(self, identity: str, payload: Payload) -> None:
         if payload["key"].casefold() != _PASSWORD:
@@ -415,11 +440,11 @@ class CentralSystem:
             result = later.answer(_sure(kept))
             validate(action, Direction.CONF, result)
         except OcppError as error:
-            answer = self._refuse(unique_id, error)
+            answer = self._refuse(unique_id, error, self._metrics.received[action])
         except Exception as fault:  # noqa: BLE001  as in `answer`
             answer = self._fault(connection, unique_id, action, fault)
         else:
-            self._metrics.calls[action] += 1
+            self._metrics.received[action].outcomes[RESULT] += 1
             answer = encode(CallResult(unique_id, result))
         if self.chaos is None:
             connection.send(answer)
@@ -430,7 +455,7 @@ class CentralSystem:
 
     def _fault(self, connection: Connection, unique_id: str, action: str, fault: Exception) -> bytes:
         self._lifecycle.write("fault", time.monotonic(), identity=connection.identity, action=action, error=repr(fault))
-        return self._refuse(unique_id, OcppError(ErrorCode.INTERNAL_ERROR))
+        return self._refuse(unique_id, OcppError(ErrorCode.INTERNAL_ERROR), self._metrics.received[action])
 
     def _booted(self, connection: Connection) -> None:
         if connection.registered is Registered.ACCEPTED:
@@ -441,17 +466,16 @@ class CentralSystem:
             status = connection.registered.value
             self._lifecycle.write("booted", time.monotonic(), identity=connection.identity, status=status)
 
-    def _refuse(self, unique_id: str, error: OcppError) -> bytes:
-        self._metrics.errors[error.code.value] += 1
+    def _refuse(self, unique_id: str, error: OcppError, received: Received) -> bytes:
+        received.ended(error.code.value)
         return encode(refusal(unique_id, error))
 
     def _replace(self, connection: Connection) -> None:
-        self._metrics.events["connections replaced"] += 1
         self._lifecycle.write("replaced", time.monotonic(), identity=connection.identity)
-        self._forget(connection)
+        self._forget(connection, Closed.REPLACED)
         connection.peer.close(CloseCode.POLICY_VIOLATION, "replaced by a newer connection")
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection, cause: Closed) -> None:
         identity = connection.identity
         del self._connections[identity]
         self._calls.lost(identity)
@@ -461,7 +485,7 @@ class CentralSystem:
         self._records.disconnected(identity, connection.last_seen)
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1
-        self._metrics.events["connections closed"] += 1
+        self._metrics.connections_closed[cause] += 1
 
 
 def _check_unique(connection: Connection, unique_id: str) -> None:

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from ampswarm.ocppj.frames import Payload
+from server import transactions
 from server.calls import CallFailed, Outcome, Result, call_each
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem, Connection
+from server.records import Records
+from server.store import Store, StoreFailed
 
 _MAX_BATCH: Final = 500
 """Results in one message between two processes."""
+_GLANCE: Final = 2.0
+"""Seconds for which the fleet at a glance is not counted anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The fleet, as the store has it."""
+
+    registrations: dict[str, int]
+    """Charge points that were ever connected, by what their last boot was answered."""
+    transactions_open: int
+    counted_at: float
+    """Seconds since 1970."""
 
 
 class Fleet:
@@ -22,13 +40,19 @@ class Fleet:
     Args:
         central: the connections of this process.
         cluster: the way to the others.
+        records: what charge points said of themselves.
+        store: where the book of transactions is.
     """
 
-    def __init__(self, central: CentralSystem, cluster: Cluster) -> None:
+    def __init__(self, central: CentralSystem, cluster: Cluster, records: Records, store: Store) -> None:
         self._central = central
         self._cluster = cluster
+        self._records = records
+        self._store = store
+        self._glance: Glance | None = None
         cluster.answer("describe", self._answer_describe)
         cluster.answer("count", self._answer_count)
+        cluster.answer("settle", self._answer_settle)
         cluster.answer("call", self._answer_call)
         cluster.answer("call many", self._answer_call_many)
 
@@ -36,6 +60,11 @@ class Fleet:
     def nodes(self) -> frozenset[str]:
         """The processes that are there now."""
         return self._cluster.members
+
+    async def settle(self) -> None:
+        """Let all processes write what charge points have told them, so that the records of all can be read."""
+        if not self._cluster.is_alone:
+            await self._cluster.ask_briefly("settle", {})
 
     async def describe(self, identities: Sequence[str]) -> dict[str, Body]:
         """Return what only its process knows of each charge point that is connected, by identity."""
@@ -53,6 +82,19 @@ class Fleet:
         answers = await self._cluster.ask_briefly("count", {})
         return {node: answer["connections"] for node, answer in answers.items()}
 
+    async def glance(self) -> Glance:
+        """Return what is counted in the store; not anew for each request: a million rows take a while.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        now = time.time()
+        if self._glance is None or not 0 <= now - self._glance.counted_at < _GLANCE:
+            registrations = await self._records.counts()
+            ledger = await self._store.read(transactions.ledger)
+            self._glance = Glance(registrations, ledger["open"], now)
+        return self._glance
+
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
         """Call a charge point, wherever it is connected; return the payload of its CallResult.
 
@@ -62,6 +104,8 @@ class Fleet:
         """
         if self._central.get(identity) is not None or self._cluster.is_alone:
             return await self._central.call(identity, action, payload, timeout)
+        if self._cluster.trouble is not None:
+            raise CallFailed(Outcome.UNREACHABLE, "it is not connected to this process, and the bus is down")
         body = {"identity": identity, "action": action, "payload": payload, "timeout": timeout}
         is_there = False
         async with contextlib.aclosing(self._cluster.ask("call", body)) as parts:
@@ -69,7 +113,8 @@ class Fleet:
                 if "result" in part or "failed" in part:
                     return _unpack(part)
                 is_there = True
-        raise CallFailed(Outcome.UNREACHABLE if is_there else Outcome.NOT_CONNECTED)
+        is_known = self._cluster.trouble is None and not is_there
+        raise CallFailed(Outcome.NOT_CONNECTED if is_known else Outcome.UNREACHABLE)
 
     async def call_many(
         self,
@@ -128,6 +173,11 @@ class Fleet:
 
     async def _answer_count(self, _body: Body) -> AsyncIterator[Body]:
         yield {"connections": len(self._central)}
+
+    async def _answer_settle(self, _body: Body) -> AsyncIterator[Body]:
+        with contextlib.suppress(StoreFailed):
+            await self._records.flush()
+        yield {}
 
     async def _answer_call(self, body: Body) -> AsyncIterator[Body]:
         identity: str = body["identity"]

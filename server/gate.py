@@ -14,9 +14,13 @@ import orjson
 from server.connections import MAX_MESSAGE
 
 PREFIX: Final = "/api/v1"
-"""Under which every path of the operator API is, but that of the health check."""
-HEALTH: Final = frozenset({"/healthz", "/readyz"})
-"""What load balancers ask; they need no token."""
+"""Under which the paths of the operator API are, but for those that tools expect at the root."""
+HEALTH: Final = "/healthz"
+READY: Final = "/readyz"
+METRICS: Final = "/metrics"
+OPENAPI: Final = "/openapi.json"
+_OPEN: Final = frozenset({HEALTH, READY})
+"""What a load balancer asks, without a token."""
 MAX_BULK_BODY: Final = 8 * 1024 * 1024
 """Bytes; of a request that may name half a million charge points. Others have at most MAX_MESSAGE."""
 _MAX_DISCARDED: Final = 4
@@ -93,7 +97,7 @@ class Gate:
             if not _is_local_name(host):
                 why = "without a token, the Host header must be a loopback address"
                 raise _Refusal(HTTPStatus.FORBIDDEN, "Forbidden", why)
-        elif path not in HEALTH:
+        elif path not in _OPEN:
             scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer" or not secrets.compare_digest(token.strip(), self._token):
                 why = "the bearer token is missing or wrong"

@@ -39,15 +39,13 @@ class Hub:
 
     Args:
         path: of the Unix socket.
-        members_changed: called with the names of those that are there, when that has changed.
         receive: called with each message to the hub itself, whose name is `hub`.
     """
 
     NAME: Final = "hub"
 
-    def __init__(self, path: Path, members_changed: Callable[[frozenset[str]], None], receive: Receive) -> None:
+    def __init__(self, path: Path, receive: Receive) -> None:
         self._path = path
-        self._changed = members_changed
         self._receive = receive
         self._members: dict[str, asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
@@ -86,9 +84,7 @@ class Hub:
             writer.close()
 
     def _tell(self) -> None:
-        names = frozenset(self._members)
-        self._changed(names)
-        message = _MEMBERS + " ".join(sorted(names)).encode()
+        message = _MEMBERS + " ".join(sorted(self._members)).encode()
         for member in list(self._members.values()):
             self._write(member, message, to=self.NAME)
 

@@ -22,6 +22,7 @@ from picows import (
 from ampswarm.ocppj.identity import InvalidIdentity, identity_from_path, negotiate_subprotocol
 from server.chaos import refusal_headers as chaos_headers
 from server.connections import MAX_MESSAGE, CentralSystem, CloseCode, Connection
+from server.metrics import Closed, Refusal
 
 _HANDSHAKE_TIMEOUT: Final = 20.0
 """Seconds for a client to send its upgrade request."""
@@ -39,7 +40,7 @@ _BACKLOG: Final = 16384
 class _PicowsPeer(WSListener):
     """One WebSocket connection: joins fragments, keeps to RFC 6455, hands whole messages on."""
 
-    __slots__ = ("_central", "_closing", "_connection", "_fragments", "_identity", "_transport")
+    __slots__ = ("_cause", "_central", "_closing", "_connection", "_fragments", "_identity", "_transport")
 
     def __init__(self, central: CentralSystem, identity: str | None) -> None:
         self._central = central
@@ -48,6 +49,7 @@ class _PicowsPeer(WSListener):
         self._transport: WSTransport | None = None
         self._fragments: bytearray | None = None
         self._closing: str | None = None
+        self._cause = Closed.LOST
 
     # -- what picows calls --------------------------------------------------------------------
 
@@ -84,9 +86,11 @@ class _PicowsPeer(WSListener):
                 sent = transport.close_handshake.sent
                 if received is not None:
                     why = f"closed by the charge point with {received.code.value}"
+                    self._cause = Closed.CHARGE_POINT
                 elif sent is not None:
                     why = f"closed with {sent.code.value}"
-            self._central.disconnected(self._connection, why or "connection lost")
+                    self._cause = Closed.by_code(sent.code.value)
+            self._central.disconnected(self._connection, why or "connection lost", self._cause)
             self._connection = None
 
     def pause_writing(self) -> None:
@@ -114,6 +118,7 @@ class _PicowsPeer(WSListener):
         if transport is None or self._closing is not None:
             return
         self._closing = f"closed with {code}: {reason}"
+        self._cause = Closed.by_code(code)
         transport.send_close(WSCloseCode(code), reason)
         asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.abort)
 
@@ -156,7 +161,7 @@ class _PicowsPeer(WSListener):
 def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeResponseWithListener]:
     def route(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         if central.is_closing:
-            central.refused(HTTPStatus.SERVICE_UNAVAILABLE, "the central system is going away")
+            central.refused(HTTPStatus.SERVICE_UNAVAILABLE, "the central system is going away", Refusal.STOPPING)
             response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
             return WSUpgradeResponseWithListener(response, None)
         try:
@@ -164,11 +169,11 @@ def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeRes
             identity = identity_from_path(request.path.decode("latin-1"))
         except InvalidIdentity as error:
             why = f"the path names no charge point: {error}"
-            central.refused(HTTPStatus.NOT_FOUND, why)
+            central.refused(HTTPStatus.NOT_FOUND, why, Refusal.BAD_PATH)
             response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, why.encode("utf-8", "replace"))
             return WSUpgradeResponseWithListener(response, None)
         if central.chaos is not None and (refusal := central.chaos.refusal(identity)) is not None:
-            central.refused(refusal[0], "chaos")
+            central.refused(refusal[0], "chaos", Refusal.CHAOS)
             response = WSUpgradeResponse.create_error_response(refusal[0], b"chaos", chaos_headers(*refusal))
             return WSUpgradeResponseWithListener(response, None)
         subprotocol = negotiate_subprotocol(request.headers.getall("Sec-WebSocket-Protocol", []))

@@ -7,10 +7,12 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+
+import orjson
 
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
@@ -20,18 +22,18 @@ from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
 from server.chaos_control import ChaosControl
-from server.cluster import Cluster
+from server.cluster import Body, Cluster, NoFleet
 from server.config import Config
 from server.connections import CentralSystem
 from server.drain import drain
 from server.fleet import Fleet
 from server.handlers import Handlers
-from server.hub import HubBus
+from server.hub import Hub, HubBus
 from server.id_tags import IdTags
 from server.journal import Journal
 from server.listener import listen
 from server.log import write_line, write_payload
-from server.metrics import Metrics
+from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
@@ -99,11 +101,19 @@ class Process:
             log_payload=write_payload if config.log_payload else None,
             ping_interval=config.ping_interval,
         )
-        self._bus = self._make_bus(hub)
+        # Processes of one host have a way to their parent, whatever the bus is.
+        self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
+        self._bus = self._make_bus()
         self._cluster = Cluster(self._bus, self._central, self._fault)
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
-        self._fleet = Fleet(self._central, self._cluster)
+        self._fleet = Fleet(self._central, self._cluster, self._records, self._store)
+        metrics.store_lag = lambda: self._journal.lag
+        # Of the processes of this host, whatever the bus is: other hosts are asked by Prometheus itself.
+        self._neighbours = self._cluster
+        if self._parent is not None and self._parent is not self._bus:
+            self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
+        self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(
             self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
         )
@@ -119,12 +129,10 @@ class Process:
             self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle)
             self._handlers.request_certificate = self._desk.accept
 
-    def _make_bus(self, hub: Path | None) -> Bus:
+    def _make_bus(self) -> Bus:
         if self._config.bus is not None:
             return RedisBus(self._node, self._config.bus)
-        if hub is not None:
-            return HubBus(self._node, hub, self._stopping.set)
-        return LocalBus(self._node)
+        return LocalBus(self._node) if self._parent is None else self._parent
 
     # -- its life -----------------------------------------------------------------------------
 
@@ -165,8 +173,10 @@ class Process:
         try:
             await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
             await self._settings.load()
-            opened.push_async_callback(self._bus.close)
-            await _patiently(self._bus.open, BusFailed, "the bus")
+            for bus in {self._bus, self._parent} - {None}:
+                assert bus is not None
+                opened.push_async_callback(bus.close)
+                await _patiently(bus.open, BusFailed, "the bus")
         except BadStore as bad:
             raise Mistake(f"--store or STORE: {bad}") from None
         except BadBus as bad:
@@ -201,6 +211,7 @@ class Process:
             store=self._store,
             readiness=self._readiness,
             chaos=self._chaos,
+            collect=self._collect,
             lifecycle=self._lifecycle,
             token=config.admin_token,
         )
@@ -212,7 +223,7 @@ class Process:
         if admin is not None:
             fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
-        write_line({"event": "listening", **fields, "store": self._store.name})
+        self._tell("listening", {**fields, "store": self._store.name})
         tasks = [
             asyncio.create_task(self._flush_for_ever()),
             asyncio.create_task(self._forget_for_ever()),
@@ -252,7 +263,14 @@ class Process:
             ledger: object = await self._store.read(transactions.ledger)
         except StoreFailed as failed:
             ledger = {"error": failed.reason}
-        write_line({"event": "stopped", **self._metrics.snapshot(), "transactions": ledger})
+        self._tell("stopped", {**self._metrics.snapshot(), "transactions": ledger})
+
+    def _tell(self, event: str, fields: dict[str, object]) -> None:
+        """Write a line of the whole central system; one of several processes leaves that to their parent."""
+        if self._parent is None:
+            write_line({"event": event, **fields})
+        else:
+            self._parent.send(Hub.NAME, orjson.dumps({"event": event, "number": self._number, "fields": fields}))
 
     def _stop(self) -> None:
         if self._stopping.is_set():
@@ -273,6 +291,15 @@ class Process:
             with contextlib.suppress(StoreFailed):
                 while await self._store.write(work):  # noqa: ASYNC110  others write in between
                     await asyncio.sleep(0.05)
+
+    async def _collect(self) -> list[State]:
+        if self._parent is None:
+            return [self._metrics.state()]
+        answers = await self._neighbours.ask_briefly("metrics", {})
+        return [cast("State", answer) for answer in answers.values()]
+
+    async def _answer_metrics(self, _body: Body) -> AsyncIterator[Body]:
+        yield {**self._metrics.state()}
 
     def _load_settings(self, _news: object) -> None:
         async def load() -> None:

@@ -76,7 +76,10 @@ class RedisBus(Bus):
         self._unsent: deque[tuple[str, bytes]] = deque(maxlen=_MAX_UNSENT)
         self._to_send = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._trouble: str | None = None
+        # What each of the tasks has met with last: they use connections of their own, which fail and mend apart.
+        self._troubles: dict[str, str] = {}
+        self._well_since = float("-inf")
+        """Seconds, on the loop's clock: when the bus has failed last, or become well again."""
 
     @property
     def members(self) -> frozenset[str]:
@@ -142,14 +145,16 @@ class RedisBus(Bus):
                     if message is not None:
                         self.receive(message["data"])
             except (RedisError, OSError, TimeoutError) as error:
-                self._say(_line(error))
+                self._say("listening", _line(error))
             pubsub = await self._subscribe_again(pubsub)
-            self._say(None)
+            # The others of the pool were cut off as well, and would fail when they are used next.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            self._say("listening", None)
 
     async def _subscribe_again(self, old: PubSub) -> PubSub:
         while True:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await old.aclose()  # type: ignore[no-untyped-call]
+                await old.aclose()
             try:
                 return await self._subscribe()
             except (RedisError, OSError, TimeoutError):
@@ -160,8 +165,9 @@ class RedisBus(Bus):
             await self._to_send.wait()
             try:
                 await self._publish_waiting()
+                self._say("sending", None)
             except (RedisError, OSError, TimeoutError) as error:
-                self._say(_line(error))
+                self._say("sending", _line(error))
                 await asyncio.sleep(_RETRY_INTERVAL)
 
     async def _publish_waiting(self) -> None:
@@ -182,20 +188,29 @@ class RedisBus(Bus):
             await asyncio.sleep(_BEAT_INTERVAL)
             try:
                 await self._beat()
+                self._say("beating", None)
             except (RedisError, OSError, TimeoutError) as error:
-                self._say(_line(error))
+                self._say("beating", _line(error))
 
     async def _beat(self) -> None:
         names = await self._redis.eval(_BEAT, 1, f"{_PREFIX}:members", self.node, str(_GONE_AFTER))
         members = frozenset(name.decode() for name in names)
+        if asyncio.get_running_loop().time() - self._well_since < _GONE_AFTER:
+            # A Redis that has started again knows only those who have said so since.
+            members |= self._members
         if members != self._members:
             self._members = members
             self.members_changed()
 
-    def _say(self, trouble: str | None) -> None:
-        if (trouble is None) != (self._trouble is None):
+    def _say(self, task: str, trouble: str | None) -> None:
+        had_trouble = bool(self._troubles)
+        if trouble is None:
+            self._troubles.pop(task, None)
+        else:
+            self._troubles[task] = trouble
+        if had_trouble != bool(self._troubles):
+            self._well_since = asyncio.get_running_loop().time()
             self.changed(trouble)
-        self._trouble = trouble
 
 
 def _line(error: Exception) -> str:

@@ -14,12 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+import orjson
+
 from server.config import Config
 from server.hub import Hub
 from server.log import PROCESS_VARIABLE, write_line
 
 _HUB_VARIABLE: Final = "CENTRAL_SYSTEM_HUB"
 _PORT_VARIABLE: Final = "CENTRAL_SYSTEM_PORT"
+_ADMIN_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_ADMIN_PORT"
 _RESTART_DELAY: Final = 1.0
 _CONFIGURATION: Final = 2
 """Exit status of a process that cannot use its configuration."""
@@ -33,6 +36,8 @@ class Place:
     hub: Path
     port: int
     """That the parent holds; all listen on it."""
+    admin_port: int
+    """Of the operator API; 0 takes a free one, which the next process at this place then gets."""
 
     @classmethod
     def find(cls) -> Self | None:
@@ -40,7 +45,8 @@ class Place:
         number = os.environ.get(PROCESS_VARIABLE)
         if number is None:
             return None
-        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), int(os.environ[_PORT_VARIABLE]))
+        port, admin_port = int(os.environ[_PORT_VARIABLE]), int(os.environ[_ADMIN_PORT_VARIABLE])
+        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), port, admin_port)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the process at this place."""
@@ -49,11 +55,12 @@ class Place:
             PROCESS_VARIABLE: str(self.number),
             _HUB_VARIABLE: str(self.hub),
             _PORT_VARIABLE: str(self.port),
+            _ADMIN_PORT_VARIABLE: str(self.admin_port),
         }
 
     def adapt(self, config: Config) -> Config:
         """Return the configuration of the process at this place."""
-        return replace(config, port=self.port)
+        return replace(config, port=self.port, admin_port=self.admin_port)
 
 
 class Supervisor:
@@ -70,6 +77,9 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._status = 0
+        self._admin_port = config.admin_port
+        self._listening: dict[int, dict[str, object]] = {}
+        self._stopped: list[dict[str, object]] = []
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit status."""
@@ -87,14 +97,16 @@ class Supervisor:
                 )
                 return _CONFIGURATION
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="central-system-"))
-            hub = Hub(Path(folder) / "hub", self._members_changed, self._heard)
+            hub = Hub(Path(folder) / "hub", self._heard)
             await hub.open()
             tasks = [
-                asyncio.create_task(self._keep_running(Place(number, Path(folder) / "hub", port)))
+                asyncio.create_task(self._keep_running(number, Path(folder) / "hub", port))
                 for number in range(self._config.processes)
             ]
             await asyncio.gather(*tasks)
             await hub.close()
+            if self._stopped:
+                write_line({"event": "stopped", "processes": len(self._stopped), **self._together()})
         return self._status
 
     def _reserve(self, opened: contextlib.ExitStack) -> int:
@@ -109,16 +121,17 @@ class Supervisor:
         port: int = holding.getsockname()[1]
         return port
 
-    async def _keep_running(self, place: Place) -> None:
+    async def _keep_running(self, number: int, hub: Path, port: int) -> None:
         while not self._stopping.is_set():
+            place = Place(number, hub, port, self._admin_port)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "server", *self._args, env=place.environment(), start_new_session=True
             )
-            self._running[place.number] = process
+            self._running[number] = process
             if self._stopping.is_set():
                 process.terminate()
             status = await process.wait()
-            del self._running[place.number]
+            del self._running[number]
             if self._stopping.is_set():
                 self._status = max(self._status, abs(status))
                 return
@@ -126,7 +139,7 @@ class Supervisor:
                 self._status = status
                 self._stop()
                 return
-            write_line({"event": "process ended", "number": place.number, "status": status})
+            write_line({"event": "process ended", "number": number, "status": status})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RESTART_DELAY):
                     await self._stopping.wait()
@@ -140,9 +153,36 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 
-    def _members_changed(self, members: frozenset[str]) -> None:
-        if len(members) == self._config.processes:
-            write_line({"event": "complete", "processes": len(members)})
+    def _heard(self, message: bytes) -> None:
+        """Take what a process says to the parent."""
+        said = orjson.loads(message)
+        if said["event"] == "stopped":
+            self._stopped.append(said["fields"])
+            return
+        is_complete = len(self._listening) == self._config.processes
+        self._listening[said["number"]] = said["fields"]
+        self._admin_port = said["fields"].get("admin_port", self._admin_port)
+        if not is_complete and len(self._listening) == self._config.processes:
+            # The first one has the operator API.
+            write_line({"event": "listening", **self._listening[0], "processes": self._config.processes})
 
-    def _heard(self, _message: bytes) -> None:
-        """Take what a process says to the parent: nothing, so far."""
+    def _together(self) -> dict[str, object]:
+        """Return what all have counted; the ledger is everybody's already."""
+        together: dict[str, object] = {}
+        for fields in self._stopped:
+            counts = {name: value for name, value in fields.items() if name != "transactions"}
+            together = _add(together, counts)
+        return {**together, "transactions": self._stopped[-1]["transactions"]}
+
+
+def _add(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
+    total = dict(one)
+    for name, more in other.items():
+        so_far = total.get(name)
+        if isinstance(so_far, dict) and isinstance(more, dict):
+            total[name] = _add(so_far, more)
+        elif isinstance(so_far, int | float) and isinstance(more, int | float):
+            total[name] = so_far + more
+        else:
+            total[name] = more
+    return total

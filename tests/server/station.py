@@ -10,13 +10,21 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.processes import TIMEOUT, CentralSystem
+from tests.processes import TIMEOUT
+
+
+class Endpoint(Protocol):
+    """Where charge points connect."""
+
+    @property
+    def url(self) -> str:
+        """An OCPP-J endpoint."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Station:
     """
 
     def __init__(
-        self, central_system: CentralSystem, identity: str, answer: Callable[[Command], Answer] | None = None
+        self, central_system: Endpoint, identity: str, answer: Callable[[Command], Answer] | None = None
     ) -> None:
         url = f"{central_system.url}/{quote(identity, safe='')}"
         self._opened = ExitStack()
@@ -74,6 +82,12 @@ class Station:
     ) -> None:
         self.close()
 
+    def wait_until_closed(self) -> tuple[int, str]:
+        """Wait until the central system closes the connection; return its code and reason."""
+        self._reader.join(TIMEOUT)
+        received = self._ws.protocol.close_rcvd
+        return (1006, "") if received is None else (received.code, received.reason)
+
     def close(self) -> None:
         """Close the connection in good order."""
         self._opened.close()
@@ -92,6 +106,12 @@ class Station:
         self.send(json.dumps([2, unique_id, action, payload]))
         answer = self._answers.get(timeout=TIMEOUT)
         assert unique_id == answer[1]
+        return answer
+
+    def exchange(self, text: str) -> list[Any]:
+        """Send a text as it is; return the answer that comes next."""
+        self.send(text)
+        answer: list[Any] = self._answers.get(timeout=TIMEOUT)
         return answer
 
     def send(self, text: str) -> None:

@@ -109,7 +109,7 @@ def test_a_body_may_be_left_out_where_the_payload_is_empty(server: CentralSystem
         assert [command.payload for command in station.commands] == [{}] * 4
 
 
-@pytest.mark.parametrize("identity", ["CP/1", "RDAM 123", "50%", "⚡", "a?b#c", "x/calls/Reset", "a//b/"])
+@pytest.mark.parametrize("identity", ["CP/1", "RDAM 123", "50%", "⚡", "a?b#c", "x/calls/Reset", "a//b/", "a\nb\n"])
 def test_identities_are_percent_decoded(server: CentralSystem, identity: str) -> None:
     """J 3.1.1: whatever a connection URL can name, the operator can call."""
     with Station(server, identity):
