@@ -301,37 +301,6 @@ class ChaosConfig(Model):
         return self.model_dump(mode="json")
 
 
-class ChaosState(Model):
-    """What is done, and what was done."""
-
-    configuration: ChaosConfig | None
-    """`null` for nothing."""
-    counts: dict[str, Annotated[int, Field(ge=0)]]
-    """How often, by what, since the start."""
-
-
-class Stall(Model):
-    """Everything stands still."""
-
-    seconds: StallSeconds
-    """How long."""
-
-
-class Drop(Model):
-    """Connections end."""
-
-    share: Share
-    """Of the fleet; always the same charge points for the same seed."""
-    code: CloseCode | None = None
-    """Close code; `null` cuts them off without a Close frame."""
-
-
-class Dropped(Model):
-    """How many connections were ended."""
-
-    dropped: Annotated[int, Field(ge=0)]
-
-
 def parse(values: object) -> ChaosConfig:
     """Return the configuration that `values` say, as TOML or JSON has them.
 

@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from enum import Enum
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 from starlette.background import BackgroundTask
 
 from server.api.answers import answers, as_json, failing
+from server.api.models import Model
 from server.chaos_control import ChaosControl
-from server.chaos_schema import ChaosConfig, ChaosState, Drop, Dropped, Stall
+from server.chaos_schema import ChaosConfig, CloseCode, Share, StallSeconds
 from server.gate import PREFIX
 
 _PATH: Final = f"{PREFIX}/chaos"
 _TAGS: Final[list[str | Enum]] = ["chaos"]
+
+
+class ChaosState(Model):
+    """What is done, and what was done."""
+
+    configuration: ChaosConfig | None
+    """`null` for nothing."""
+    counts: dict[str, Annotated[int, Field(ge=0)]]
+    """How often, by what, since the start."""
+
+
+class Stall(Model):
+    """Everything stands still."""
+
+    seconds: StallSeconds
+    """How long."""
+
+
+class Drop(Model):
+    """Connections end."""
+
+    share: Share
+    """Of the fleet; always the same charge points for the same seed."""
+    code: CloseCode | None = None
+    """Close code; `null` cuts them off without a Close frame."""
+
+
+class Dropped(Model):
+    """How many connections were ended."""
+
+    dropped: Annotated[int, Field(ge=0)]
 
 
 class ChaosRoutes:
