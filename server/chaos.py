@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
 
 import orjson
@@ -159,12 +158,6 @@ class Fate:
             kept = 1 + int(self.cut * (len(answer) - 1))
             answer = answer[:kept].decode("utf-8", "ignore").encode()
         return [answer, answer] if self.is_doubled else [answer]
-
-
-def refusal_headers(status: int, retry_after: int | None) -> dict[str, str]:
-    """Return the headers of a refused upgrade, as the status asks for them (RFC 9110, 11.6.1 and 10.2.3)."""
-    headers = {"WWW-Authenticate": 'Basic realm="OCPP"'} if status == HTTPStatus.UNAUTHORIZED else {}
-    return headers if retry_after is None else {**headers, "Retry-After": str(retry_after)}
 
 
 class Chaos:

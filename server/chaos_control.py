@@ -16,6 +16,7 @@ from server.chaos_schema import ChaosConfig, StallRule, parse
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem
 from server.handlers import Handlers
+from server.handshake import Handshakes
 from server.metrics import Metrics
 
 _NEWS: Final = "chaos"
@@ -52,6 +53,8 @@ class ChaosControl:
         self._config: ChaosConfig | None = None
         self._stalls: dict[int, asyncio.TimerHandle] = {}
         self._is_told_to_stop = False
+        self._hooks: ChaosHooks | None = None
+        self._handshakes: Handshakes | None = None
         cluster.listen(_NEWS, lambda body: self.apply(body["configuration"]))
         cluster.listen(_STALL, lambda body: self._stall(body["seconds"]))
         cluster.answer(_DROP, self._answer_drop)
@@ -61,6 +64,11 @@ class ChaosControl:
     def config(self) -> ChaosConfig | None:
         """What is in force; `None` for nothing."""
         return self._config
+
+    def watch(self, handshakes: Handshakes) -> None:
+        """Refuse upgrades among these handshakes."""
+        self._handshakes = handshakes
+        self._set_intercept()
 
     def apply(self, values: dict[str, Any] | None) -> None:
         """Do from now on, in this process, what a configuration says; `None` ends all.
@@ -108,17 +116,19 @@ class ChaosControl:
             timer.cancel()
         self._stalls = {}
         self._config = config
-        if config is None:
-            self._central.chaos = None
-            self._handlers.boot_exception = None
-        else:
-            hooks = ChaosHooks(Chaos(config), self._central, self._late, self._metrics)
-            self._central.chaos = hooks
-            self._handlers.boot_exception = hooks.boot_policy if config.boots else None
+        hooks = None if config is None else ChaosHooks(Chaos(config), self._central, self._late, self._metrics)
+        self._hooks = self._central.chaos = hooks
+        self._handlers.boot_exception = None if hooks is None else hooks.boot_policy
+        self._set_intercept()
+        if config is not None:
             loop = asyncio.get_running_loop()
             for number, rule in enumerate(config.stalls):
                 self._schedule(number, rule, loop.time() + rule.at)
         self._lifecycle.write("chaos", time.monotonic(), status="off" if config is None else "on")
+
+    def _set_intercept(self) -> None:
+        if self._handshakes is not None:
+            self._handshakes.intercept = None if self._hooks is None else self._hooks.intercept
 
     def _schedule(self, number: int, rule: StallRule, due: float) -> None:
         self._stalls[number] = asyncio.get_running_loop().call_at(due, self._due, number, rule, due)

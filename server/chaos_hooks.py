@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from http import HTTPStatus
 from itertools import count
 from typing import Final
 
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Call, Frame
+from server.authentication import CHALLENGE
 from server.chaos import Chaos, Fate
 from server.connections import CentralSystem, Connection
 from server.handlers import BootPolicy
-from server.metrics import Closed, Metrics
+from server.metrics import Closed, Metrics, RefusalReason
+from server.upgrade import Refusal
 
 COUNTED: Final = "chaos: "
 """What the names of all that it counts begin with."""
@@ -124,12 +127,18 @@ class ChaosHooks:
         self._count("PINGs withheld", len(spared))
         return tuple(connection for connection in turn if connection not in spared)
 
-    def refusal(self, identity: str) -> tuple[int, int | None] | None:
-        """Return the HTTP status that refuses an upgrade, and the seconds of Retry-After; `None` lets it be."""
-        refusal = self._chaos.refusal(identity)
-        if refusal is not None:
-            self._count(f"upgrades refused with {refusal[0]}")
-        return refusal
+    def intercept(self, identity: str) -> Refusal | None:
+        """Return what refuses an upgrade; `None` lets it be."""
+        found = self._chaos.refusal(identity)
+        if found is None:
+            return None
+        status, retry_after = found
+        self._count(f"upgrades refused with {status}")
+        # RFC 9110, 11.6.1: a 401 names a scheme.
+        headers = CHALLENGE if status == HTTPStatus.UNAUTHORIZED else ()
+        if retry_after is not None:
+            headers = (("Retry-After", f"{retry_after}"),)
+        return Refusal(HTTPStatus(status), "chaos", headers, reason=RefusalReason.CHAOS)
 
     def boot_policy(self, identity: str, policy: BootPolicy) -> BootPolicy:
         """Return what a BootNotification is answered, where `policy` is what it would be."""

@@ -19,6 +19,7 @@ from server.bus import BadBus
 from server.chaos_file import read_chaos_file
 from server.chaos_schema import BadChaos, ChaosConfig
 from server.redis_bus import check_url as check_bus
+from server.security_options import SecurityOptions, add_security_options, security_options
 from server.store import DEFAULT as DEFAULT_STORE
 from server.store import MEMORY, BadStore
 from server.store import check_url as check_store
@@ -68,6 +69,8 @@ class Config:
     """Connections closed in a second when it is told to stop."""
     drain_delay: float = 0.0
     """Seconds for a load balancer to see that it is not ready any more, before the first connection is closed."""
+    security: SecurityOptions = field(default_factory=SecurityOptions)
+    """Who may connect, and how much."""
     chaos: ChaosConfig | None = None
     """What goes wrong on purpose from the start; `None` for nothing."""
 
@@ -145,6 +148,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         help="connections closed in a second, with code 1012, after SIGTERM")  # fmt: skip
     add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
         help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
+    add_security_options(parser)
     add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
         help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
@@ -187,6 +191,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         processes=options.processes,
         drain_rate=options.drain_rate,
         drain_delay=options.drain_delay,
+        security=security_options(options, parser.error),
         chaos=options.chaos,
     )
 

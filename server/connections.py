@@ -28,7 +28,7 @@ from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
-from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, Refusal
+from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered
 from server.transactions import Kept
 
@@ -73,7 +73,7 @@ class Peer(Protocol):
 
 
 class Interference(Protocol):
-    """What chaos does to messages, PINGs and upgrades; see `server.chaos_hooks`."""
+    """What chaos does to messages and PINGs; see `server.chaos_hooks`."""
 
     def receive(self, connection: Connection, frame: Frame) -> None:
         """Take a message instead of `CentralSystem.answer`, and answer it, or not."""
@@ -83,9 +83,6 @@ class Interference(Protocol):
 
     def pinged(self, turn: tuple[Connection, ...]) -> tuple[Connection, ...]:
         """Return those of a turn of PINGs that get one, or that owe a PONG."""
-
-    def refusal(self, identity: str) -> tuple[int, int | None] | None:
-        """Return the HTTP status that refuses an upgrade, and the seconds of Retry-After; `None` lets it be."""
 
 
 class Connection:
@@ -204,8 +201,8 @@ class CentralSystem:
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
-        # Identities that were accepted since this process started.
-        self._accepted: set[str] = set()
+        # What those were last answered that are about to connect, where it matters.
+        self._recalled: dict[str, Registered] = {}
         # Connections that are to be closed once their last answers are out.
         self._leaving: dict[Connection, tuple[int, str]] = {}
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
@@ -223,8 +220,7 @@ class CentralSystem:
         before = self._connections.get(identity)
         if before is not None:
             self._replace(before)
-        if identity in self._accepted:
-            connection.registered = Registered.ACCEPTED
+        connection.registered = self._recalled.pop(identity, Registered.UNKNOWN)
         self._connections[identity] = connection
         self._records.connected(identity, connection.last_seen)
         connection.slot = self._slot
@@ -235,6 +231,14 @@ class CentralSystem:
         if self.opened is not None:
             self.opened(identity)
         return connection
+
+    async def recall(self, identity: str) -> None:
+        """Look up what a charge point that is about to connect was last answered when it booted.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        self._recalled[identity] = await self._records.registration(identity)
 
     def moved(self, identity: str) -> None:
         """A charge point has connected to another process: close what it had here."""
@@ -281,17 +285,23 @@ class CentralSystem:
         """A PING was answered after some time."""
         self._metrics.round_trips.observe(seconds)
 
-    def refused(self, status: int, why: str, reason: Refusal = Refusal.OTHER) -> None:
+    def refused(self, status: int, why: str, reason: RefusalReason = RefusalReason.OTHER, **fields: object) -> None:
         """An upgrade was refused with an HTTP status.
 
         Args:
             status: of HTTP.
             why: one line for the log.
             reason: what it is counted under.
+            fields: more for the log.
         """
         # Of an HTTPStatus, the number.
         self._metrics.refusals[int(status), reason] += 1
-        self._lifecycle.write("refused", time.monotonic(), status=status, why=why)
+        self._lifecycle.write("refused", time.monotonic(), status=status, why=why, **fields)
+
+    def dropped(self, why: str, **fields: object) -> None:
+        """A connection ended before there was a request to answer."""
+        self._metrics.events[f"handshakes dropped: {why}"] += 1
+        self._lifecycle.write("dropped", time.monotonic(), why=why, **fields)
 
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
@@ -459,10 +469,8 @@ class CentralSystem:
 
     def _booted(self, connection: Connection) -> None:
         if connection.registered is Registered.ACCEPTED:
-            self._accepted.add(connection.identity)
             self._lifecycle.write("booted", time.monotonic(), identity=connection.identity)
         else:
-            self._accepted.discard(connection.identity)
             status = connection.registered.value
             self._lifecycle.write("booted", time.monotonic(), identity=connection.identity, status=status)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Final
+import logging
+import time
+from typing import ClassVar, Final
 
 from picows import (
+    WSAutoPingStrategy,
     WSCloseCode,
     WSFrame,
     WSListener,
@@ -16,35 +17,39 @@ from picows import (
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
-    ws_create_server,
 )
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its stub leaves it out
 
-from ampswarm.ocppj.identity import InvalidIdentity, identity_from_path, negotiate_subprotocol
-from server.chaos import refusal_headers as chaos_headers
 from server.connections import MAX_MESSAGE, CentralSystem, CloseCode, Connection
-from server.metrics import Closed, Refusal
+from server.handshake import Entry, Open
+from server.limits import Place, TokenBucket
+from server.metrics import Closed
 
-_HANDSHAKE_TIMEOUT: Final = 20.0
-"""Seconds for a client to send its upgrade request."""
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds for a peer to answer a Close frame before the connection is ended all the same."""
-_MAX_FRAME: Final = 4 * MAX_MESSAGE
-"""Bytes. A frame between MAX_MESSAGE and this is read to its end before it is refused with 1009:
-closing a socket with unread data in it resets the connection, and the peer may never see why."""
+_FRAME_PER_MESSAGE: Final = 4
+"""A frame up to so many times as long as a message may be is read to its end before it is refused with
+1009: closing a socket with unread data in it resets the connection, and the peer may never see why."""
 _READ_BUFFER: Final = 2048
 """Bytes, per connection. The default of 16 KiB would be half of all the memory used."""
-_BACKLOG: Final = 16384
-"""Connections that the kernel may hold until they are accepted: a whole fleet may come at once."""
+_BURST_SECONDS: Final = 10
+"""Over which the rate of messages is taken: a charge point that was offline has something to tell."""
+# An adapter, since picows gives each connection a child of a logger itself, which takes 1 KiB.
+_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.central-system"), {})
 
 
 class _PicowsPeer(WSListener):
     """One WebSocket connection: joins fragments, keeps to RFC 6455, hands whole messages on."""
 
-    __slots__ = ("_cause", "_central", "_closing", "_connection", "_fragments", "_identity", "_transport")
+    __slots__ = ("_cause", "_central", "_closing", "_connection", "_fragments", "_identity", "_place", "_transport")
 
-    def __init__(self, central: CentralSystem, identity: str | None) -> None:
+    max_message: ClassVar[int] = MAX_MESSAGE
+    """Bytes."""
+
+    def __init__(self, central: CentralSystem, identity: str | None, place: Place | None) -> None:
         self._central = central
         self._identity = identity
+        self._place = place
         self._connection: Connection | None = None
         self._transport: WSTransport | None = None
         self._fragments: bytearray | None = None
@@ -71,7 +76,7 @@ class _PicowsPeer(WSListener):
             self._connection.pong()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(CloseCode.PROTOCOL_ERROR, "reserved bits without an extension")
-        elif frame.payload_size > MAX_MESSAGE:
+        elif frame.payload_size > self.max_message:
             self._too_big()
         elif msg_type == WSMsgType.TEXT and frame.fin and self._fragments is None:
             self._connection.receive(frame.get_payload_as_memoryview())
@@ -79,6 +84,8 @@ class _PicowsPeer(WSListener):
             self._on_fragment(msg_type, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self._place is not None:
+            self._place.leave()
         if self._connection is not None:
             why = self._closing
             if why is None and transport.close_handshake is not None:
@@ -145,7 +152,7 @@ class _PicowsPeer(WSListener):
         if self._fragments is None:
             self._fragments = bytearray()
         self._fragments += frame.get_payload_as_memoryview()
-        if len(self._fragments) > MAX_MESSAGE:
+        if len(self._fragments) > self.max_message:
             self._fragments = None
             self._too_big()
         elif frame.fin:
@@ -155,58 +162,87 @@ class _PicowsPeer(WSListener):
                 self._connection.receive(message)
 
     def _too_big(self) -> None:
-        self.close(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {MAX_MESSAGE} bytes")
+        self.close(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {self.max_message} bytes")
 
 
-def _router(central: CentralSystem) -> Callable[[WSUpgradeRequest], WSUpgradeResponseWithListener]:
-    def route(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-        if central.is_closing:
-            central.refused(HTTPStatus.SERVICE_UNAVAILABLE, "the central system is going away", Refusal.STOPPING)
-            response = WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE)
-            return WSUpgradeResponseWithListener(response, None)
-        try:
-            # Latin-1 takes any byte; the identity's own decoding decides what is UTF-8.
-            identity = identity_from_path(request.path.decode("latin-1"))
-        except InvalidIdentity as error:
-            why = f"the path names no charge point: {error}"
-            central.refused(HTTPStatus.NOT_FOUND, why, Refusal.BAD_PATH)
-            response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, why.encode("utf-8", "replace"))
-            return WSUpgradeResponseWithListener(response, None)
-        if central.chaos is not None and (refusal := central.chaos.refusal(identity)) is not None:
-            central.refused(refusal[0], "chaos", Refusal.CHAOS)
-            response = WSUpgradeResponse.create_error_response(refusal[0], b"chaos", chaos_headers(*refusal))
-            return WSUpgradeResponseWithListener(response, None)
-        subprotocol = negotiate_subprotocol(request.headers.getall("Sec-WebSocket-Protocol", []))
-        if subprotocol is None:
-            central.disagreed()
-            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), _PicowsPeer(central, None))
-        response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": subprotocol})
-        return WSUpgradeResponseWithListener(response, _PicowsPeer(central, identity))
+class _LimitedPeer(_PicowsPeer):
+    """One that may send only so many messages a second."""
 
-    return route
+    __slots__ = ("_bucket",)
+
+    messages_per_second: ClassVar[int] = 1
+
+    def __init__(self, central: CentralSystem, identity: str | None, place: Place | None) -> None:
+        super().__init__(central, identity, place)
+        rate = self.messages_per_second
+        self._bucket = TokenBucket(rate, _BURST_SECONDS * rate, time.monotonic())
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # All frames count: fragments and PINGs cost as much as messages.
+        if not self._bucket.take(time.monotonic()) and frame.msg_type != WSMsgType.CLOSE:
+            self.close(CloseCode.POLICY_VIOLATION, f"more than {self.messages_per_second} messages a second")
+        elif frame.msg_type == WSMsgType.PING:
+            if self._closing is None:
+                transport.send_pong(frame.get_payload_as_bytes())
+        else:
+            super().on_ws_frame(transport, frame)
 
 
-async def listen(central: CentralSystem, host: str, port: int, *, shared: bool = False) -> asyncio.Server:
-    """Accept charge points on `host` and `port`; 0 takes a free port.
+def opener(central: CentralSystem, *, max_message: int = MAX_MESSAGE, messages_per_second: int = 0) -> Open:
+    """Return what makes WebSocket connections of the central system, for handshakes.
 
     Args:
-        central: where they are taken to.
-        host: the address to listen on.
-        port: 0 takes a free one.
-        shared: whether other processes listen there as well; each gets some of the connections.
-
-    Raises:
-        OSError: the address cannot be listened on.
+        central: whose connections they are.
+        max_message: bytes of the longest message that is taken.
+        messages_per_second: of each charge point, on average over ten seconds; 0 for any number.
     """
-    return await ws_create_server(
-        _router(central),
-        host,
-        port,
-        websocket_handshake_timeout=_HANDSHAKE_TIMEOUT,
-        enable_auto_pong=True,
-        max_frame_size=_MAX_FRAME,
-        read_buffer_init_size=_READ_BUFFER,
-        logger_name="central-system",
-        backlog=_BACKLOG,
-        reuse_port=shared or None,
-    )
+    # The limits are the class's, not each connection's.
+    limits = {"__slots__": (), "max_message": max_message, "messages_per_second": messages_per_second}
+    kind: type[_PicowsPeer] = type("_Peer", (_LimitedPeer if messages_per_second else _PicowsPeer,), limits)
+    max_frame = _FRAME_PER_MESSAGE * max_message
+
+    def open_websocket(transport: asyncio.Transport, entry: Entry, rest: bytes, place: Place | None) -> None:
+        peer = kind(central, entry.identity, place)
+
+        def route(_: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+            headers = None if entry.subprotocol is None else {"Sec-WebSocket-Protocol": entry.subprotocol}
+            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), peer)
+
+        protocol = WSProtocol(
+            None, None, False,  # noqa: FBT003  host, path, and whether this is the client's side
+            route, _LOGGER,
+            True, None,  # noqa: FBT003  disconnect after an exception; the handshake's timeout was kept already
+            False, 20, 20, WSAutoPingStrategy.PING_WHEN_IDLE,  # noqa: FBT003  PINGs are the central system's
+            not messages_per_second,  # whether picows answers PINGs by itself, uncounted
+            max_frame, None, _READ_BUFFER,
+        )  # fmt: skip
+        try:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+            # The request as picows wants it, without what only the handshake needed: it is kept, and the
+            # original holds a password.
+            _feed(protocol, _REQUEST % entry.key.encode() + rest, transport)
+        except Exception:
+            _LOGGER.exception("a WebSocket connection could not be opened")
+            if place is not None:
+                place.leave()
+            transport.abort()
+
+    return open_websocket
+
+
+_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
+)
+
+
+def _feed(protocol: asyncio.BufferedProtocol, data: bytes, transport: asyncio.Transport) -> None:
+    """Let a protocol read `data` as if it had just arrived."""
+    unread = memoryview(data)
+    while unread and not transport.is_closing():
+        buffer = memoryview(protocol.get_buffer(-1))
+        size = min(len(buffer), len(unread))
+        buffer[:size] = unread[:size]
+        protocol.buffer_updated(size)
+        unread = unread[size:]

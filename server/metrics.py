@@ -39,7 +39,7 @@ class State(TypedDict):
     """What counts for all only where it is greatest."""
 
 
-class Refusal(StrEnum):
+class RefusalReason(StrEnum):
     """Why an upgrade was refused."""
 
     BAD_PATH = "bad_path"
@@ -170,7 +170,7 @@ class Metrics:
         """Connections that stand now."""
         self.connections_opened = 0
         self.connections_closed: Counter[Closed] = Counter()
-        self.refusals: Counter[tuple[int, Refusal]] = Counter()
+        self.refusals: Counter[tuple[int, RefusalReason]] = Counter()
         """Upgrades that were refused, by HTTP status and reason."""
         self.pings_sent = 0
         self.pings_lost = 0

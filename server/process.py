@@ -17,6 +17,8 @@ import orjson
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
 from server import transactions
+from server.acceptor import Acceptor
+from server.acceptor import bind as bind_all
 from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
@@ -27,16 +29,18 @@ from server.config import Config
 from server.connections import CentralSystem
 from server.drain import drain
 from server.fleet import Fleet
+from server.gate import HEALTH
 from server.handlers import Handlers
 from server.hub import Hub, HubBus
 from server.id_tags import IdTags
 from server.journal import Journal
-from server.listener import listen
+from server.listener import opener
 from server.log import write_line, write_payload
 from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
+from server.security import BadSecurity, Security
 from server.settings import Settings
 from server.store import BadStore, Store, StoreFailed, open_store
 
@@ -120,6 +124,10 @@ class Process:
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
+        try:
+            self._security = Security(config.security, lifecycle)
+        except BadSecurity as bad:
+            raise Mistake(str(bad)) from None
         self._desk: CertificateDesk | None = None
         if config.csr_ca_cert is not None and config.csr_ca_key is not None:
             try:
@@ -145,15 +153,13 @@ class Process:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._security.reread)
         async with contextlib.AsyncExitStack() as opened:
             if not await self._until_stopped(self._open(opened)):
                 return
             if self._config.chaos is not None:
                 self._chaos.apply(self._config.chaos.as_dict())
-            admin, server = await self._listen()
-            if server is None:
-                return
-            await self._serve(admin, server)
+            await self._serve(*await self._listen())
 
     async def _until_stopped(self, opening: Awaitable[None]) -> bool:
         """Return whether something is open; not when the process is stopped before."""
@@ -184,7 +190,7 @@ class Process:
         except StoreFailed as failed:
             raise Mistake(f"--store or STORE: {self._store.name}: {failed.reason}") from None
 
-    async def _listen(self) -> tuple[AdminServer | None, asyncio.Server]:
+    async def _listen(self) -> tuple[AdminServer | None, dict[str, Acceptor]]:
         config = self._config
         listening = None
         if self._number == 0:
@@ -194,13 +200,13 @@ class Process:
                 where = f"{config.admin_host} port {config.admin_port} (--admin-host, --admin-port)"
                 raise Mistake(f"cannot listen on {where}: {_why(error)}") from None
         try:
-            server = await listen(self._central, config.host, config.port, shared=config.processes > 1)
-        except (OSError, UnicodeError) as error:
+            ports = await self._accept()
+        except Mistake:
             if listening is not None:
                 listening.close()
-            raise Mistake(f"cannot listen on {config.host} port {config.port}: {_why(error)}") from None
+            raise
         if listening is None:
-            return None, server
+            return None, ports
         app = build_app(
             central=self._central,
             fleet=self._fleet,
@@ -215,11 +221,44 @@ class Process:
             lifecycle=self._lifecycle,
             token=config.admin_token,
         )
-        return admin_server(app, listening), server
+        return admin_server(app, listening), ports
 
-    async def _serve(self, admin: AdminServer | None, server: asyncio.Server) -> None:
+    async def _accept(self) -> dict[str, Acceptor]:
+        config, central = self._config, self._central
+        is_shared = config.processes > 1
+        limits = config.security
+        open_websocket = opener(
+            central, max_message=limits.max_message_bytes, messages_per_second=limits.max_messages_per_second
+        )
+        recall = central.recall if config.require_boot else None
+        handshakes = self._security.handshakes(
+            central, open_websocket, lambda: central.is_closing, self._status, recall
+        )
+        self._chaos.watch(handshakes)
+        ports: dict[str, Acceptor] = {}
+        port = config.port
+        try:
+            if limits.is_plain:
+                ports["port"] = Acceptor(handshakes, await bind_all(config.host, port, reuse_port=is_shared), None)
+            port = limits.tls_port
+            with_tls = await self._security.listen_tls(handshakes, config.host, port, reuse_port=is_shared)
+        except (OSError, UnicodeError) as error:
+            for each in ports.values():
+                each.close()
+            raise Mistake(f"cannot listen on {config.host} port {port}: {_why(error)}") from None
+        if with_tls is not None:
+            ports["tls_port"] = with_tls
+        return ports
+
+    def _status(self, path: str) -> tuple[int, bytes]:
+        """Answer /healthz and /readyz on the charge points' ports, for load balancers."""
+        if path == HEALTH:
+            return 200, b'{"status":"ok"}'
+        return 200 if self._readiness.ready else 503, orjson.dumps(self._readiness.as_json())
+
+    async def _serve(self, admin: AdminServer | None, ports: dict[str, Acceptor]) -> None:
         config = self._config
-        fields: dict[str, object] = {"host": config.host, "port": server.sockets[0].getsockname()[1]}
+        fields: dict[str, object] = {"host": config.host, **{name: each.port for name, each in ports.items()}}
         if admin is not None:
             fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
@@ -239,7 +278,9 @@ class Process:
         await drain(self._central, rate=config.drain_rate, delay=config.drain_delay, hurry=self._hurry)
         for task in tasks:
             task.cancel()
-        server.close()
+        for each in ports.values():
+            each.close()
+        self._security.close()
         if self._desk is not None:
             self._desk.close()
         if admin is not None and serving is not None:

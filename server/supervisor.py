@@ -22,6 +22,7 @@ from server.log import PROCESS_VARIABLE, write_line
 
 _HUB_VARIABLE: Final = "CENTRAL_SYSTEM_HUB"
 _PORT_VARIABLE: Final = "CENTRAL_SYSTEM_PORT"
+_TLS_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_TLS_PORT"
 _ADMIN_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_ADMIN_PORT"
 _RESTART_DELAY: Final = 1.0
 _CONFIGURATION: Final = 2
@@ -36,6 +37,8 @@ class Place:
     hub: Path
     port: int
     """That the parent holds; all listen on it."""
+    tls_port: int
+    """The same for TLS, where there is a certificate."""
     admin_port: int
     """Of the operator API; 0 takes a free one, which the next process at this place then gets."""
 
@@ -45,8 +48,8 @@ class Place:
         number = os.environ.get(PROCESS_VARIABLE)
         if number is None:
             return None
-        port, admin_port = int(os.environ[_PORT_VARIABLE]), int(os.environ[_ADMIN_PORT_VARIABLE])
-        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), port, admin_port)
+        ports = (int(os.environ[name]) for name in (_PORT_VARIABLE, _TLS_PORT_VARIABLE, _ADMIN_PORT_VARIABLE))
+        return cls(int(number), Path(os.environ[_HUB_VARIABLE]), *ports)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the process at this place."""
@@ -55,12 +58,14 @@ class Place:
             PROCESS_VARIABLE: str(self.number),
             _HUB_VARIABLE: str(self.hub),
             _PORT_VARIABLE: str(self.port),
+            _TLS_PORT_VARIABLE: str(self.tls_port),
             _ADMIN_PORT_VARIABLE: str(self.admin_port),
         }
 
     def adapt(self, config: Config) -> Config:
         """Return the configuration of the process at this place."""
-        return replace(config, port=self.port, admin_port=self.admin_port)
+        security = replace(config.security, tls_port=self.tls_port)
+        return replace(config, port=self.port, admin_port=self.admin_port, security=security)
 
 
 class Supervisor:
@@ -88,19 +93,20 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._signal, signal.SIGHUP)
         with contextlib.ExitStack() as opened:
+            port, tls_port = self._config.port, self._config.security.tls_port
             try:
-                port = self._reserve(opened)
+                if self._config.security.is_plain:
+                    port = self._reserve(opened, port)
+                if self._config.security.tls_certificates:
+                    tls_port = self._reserve(opened, tls_port)
             except (OSError, UnicodeError) as error:
-                why = getattr(error, "strerror", None) or "not a host name"
-                sys.stderr.write(
-                    f"central-system: error: cannot listen on {self._config.host} port {self._config.port}: {why}\n"
-                )
+                sys.stderr.write(f"central-system: error: {_mistake(self._config.host, port, error)}\n")
                 return _CONFIGURATION
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="central-system-"))
             hub = Hub(Path(folder) / "hub", self._heard)
             await hub.open()
             tasks = [
-                asyncio.create_task(self._keep_running(number, Path(folder) / "hub", port))
+                asyncio.create_task(self._keep_running(number, Path(folder) / "hub", port, tls_port))
                 for number in range(self._config.processes)
             ]
             await asyncio.gather(*tasks)
@@ -109,11 +115,10 @@ class Supervisor:
                 write_line({"event": "stopped", "processes": len(self._stopped), **self._together()})
         return self._status
 
-    def _reserve(self, opened: contextlib.ExitStack) -> int:
-        """Hold the port without listening on it, so that it stays the same for all, also when 0 takes a free one."""
-        config = self._config
+    def _reserve(self, opened: contextlib.ExitStack, wanted: int) -> int:
+        """Hold a port without listening on it, so that it stays the same for all, also when 0 takes a free one."""
         family, _, _, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            self._config.host, wanted, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         holding = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
         holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -121,9 +126,9 @@ class Supervisor:
         port: int = holding.getsockname()[1]
         return port
 
-    async def _keep_running(self, number: int, hub: Path, port: int) -> None:
+    async def _keep_running(self, number: int, hub: Path, port: int, tls_port: int) -> None:
         while not self._stopping.is_set():
-            place = Place(number, hub, port, self._admin_port)
+            place = Place(number, hub, port, tls_port, self._admin_port)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "server", *self._args, env=place.environment(), start_new_session=True
             )
@@ -173,6 +178,11 @@ class Supervisor:
             counts = {name: value for name, value in fields.items() if name != "transactions"}
             together = _add(together, counts)
         return {**together, "transactions": self._stopped[-1]["transactions"]}
+
+
+def _mistake(host: str, port: int, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or "not a host name"
+    return f"cannot listen on {host} port {port}: {why}"
 
 
 def _add(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:

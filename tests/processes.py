@@ -49,10 +49,11 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
         *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
         *("DRAIN_", "CENTRAL_SYSTEM_", "CHAOS_"),
+        *("PLAIN", "TLS_", "PASSWORD_FILE", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # Tests run beside each other and beside a demo: none may ask for the port that all would ask for.
-    return {**kept, "PYTHONUNBUFFERED": "1", "ADMIN_PORT": "0", **(more or {})}
+    return {**kept, "PYTHONUNBUFFERED": "1", "ADMIN_PORT": "0", "TLS_PORT": "0", **(more or {})}
 
 
 class CentralSystem:
@@ -76,6 +77,7 @@ class CentralSystem:
         self._lines: list[dict[str, Any]] = []
         self._ended = True
         self.port = 0
+        self.tls_port = 0
         self.admin_port = 0
 
     def __enter__(self) -> Self:
@@ -115,7 +117,7 @@ class CentralSystem:
         with self._changed:
             self._ended = False
             already = len(self._lines)
-        ports = {"--port": self.port, "--admin-port": self.admin_port}
+        ports = {"--port": self.port, "--admin-port": self.admin_port, "--tls-port": self.tls_port}
         given = [each for flag, port in ports.items() if flag not in self._args for each in (flag, str(port))]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "server", "--host", "127.0.0.1", *given, *self._args],
@@ -126,7 +128,8 @@ class CentralSystem:
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()
         line = self.wait_for(lambda line: line["event"] == "listening", after=already)
-        self.port = line["port"]
+        self.port = line.get("port", 0)
+        self.tls_port = line.get("tls_port", 0)
         self.admin_port = line["admin_port"]
 
     def request(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ampswarm.ocppj.frames import Malformation, MalformedFrame, decode
 from server import chaos
-from server.chaos import Chaos, Dice, Fate, refusal_headers
+from server.chaos import Chaos, Dice, Fate
 from server.chaos_file import read_chaos_file
 from server.chaos_schema import MAX_DELAY, BadChaos, parse
 from tests.server.chaos_configs import ACTIONS, CONFIGS, DELAYS, IDENTITIES, SHARES
@@ -199,13 +199,6 @@ def test_numbers_are_kept_for_so_many_charge_points_only(monkeypatch: pytest.Mon
         dice.fate(other, "Heartbeat")
     assert first == [dice.fate("A", "Heartbeat") for _ in range(40)]
     assert first != [dice.fate("A", "Heartbeat") for _ in range(40)]
-
-
-def test_a_refusal_says_what_http_wants() -> None:
-    """401 must name a scheme (RFC 9110, 11.6.1), or clients may take it for broken."""
-    assert refusal_headers(401, None) == {"WWW-Authenticate": 'Basic realm="OCPP"'}
-    assert refusal_headers(503, 7) == {"Retry-After": "7"}
-    assert refusal_headers(404, None) == {}
 
 
 # -- configurations -----------------------------------------------------------------------------

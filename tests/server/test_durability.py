@@ -6,13 +6,14 @@ import asyncio
 import resource
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.fakes.durable_fleet import ChargePoint
+from tests.fakes.durable_fleet import ChargePoint, Session
 from tests.processes import TIMEOUT, CentralSystem, until
 from tests.server.station import Station
 from tests.services import Postgres
@@ -60,20 +61,30 @@ def transactions(server: CentralSystem) -> dict[int, dict[str, Any]]:
         before = f"&before={page['next']}"
 
 
-def check(fleet: list[ChargePoint], kept: dict[int, dict[str, Any]]) -> None:
-    """Hold the book to everything that was confirmed."""
-    sessions = [(each.identity, session) for each in fleet for session in each.sessions]
-    confirmed = {
-        session.transaction_id: (identity, session) for identity, session in sessions if session.transaction_id
-    }
-    assert len(confirmed) == sum(session.transaction_id is not None for _, session in sessions), "an id was given twice"
-    for transaction_id, (identity, session) in confirmed.items():
-        row = kept[transaction_id]
-        assert (identity, session.meter_start) == (row["identity"], row["meter_start_wh"])
-        assert session.confirmed_values <= row["meter_values"] <= session.sent_values
-        if session.is_stop_confirmed:
-            assert (row["state"], row["meter_stop_wh"]) == ("stopped", session.meter_stop)
-        elif session.meter_stop is None:
+Confirmed = list[tuple[str, Session, Session]]
+"""For each transaction whose id is known: whose it is, what of it was confirmed at some moment, and the session."""
+
+
+def confirmed_so_far(fleet: list[ChargePoint]) -> Confirmed:
+    return [
+        (each.identity, replace(session), session)
+        for each in fleet
+        for session in each.sessions
+        if session.transaction_id is not None
+    ]
+
+
+def check(confirmed: Confirmed, kept: dict[int, dict[str, Any]]) -> None:
+    """Hold a book to everything that was confirmed before it was read."""
+    assert len({then.transaction_id for _, then, _ in confirmed}) == len(confirmed), "an id was given twice"
+    for identity, then, now in confirmed:
+        assert then.transaction_id is not None
+        row = kept[then.transaction_id]
+        assert (identity, then.meter_start) == (row["identity"], row["meter_start_wh"])
+        assert then.confirmed_values <= row["meter_values"] <= now.sent_values
+        if then.is_stop_confirmed:
+            assert (row["state"], row["meter_stop_wh"]) == ("stopped", then.meter_stop)
+        elif now.meter_stop is None:
             assert row["state"] == "open"
 
 
@@ -95,9 +106,9 @@ async def kill_again_and_again(server: CentralSystem, fleet: list[ChargePoint]) 
             async with asyncio.timeout(TIMEOUT), changed:
                 await changed.wait_for(lambda goal=goal: confirmed() >= goal)  # type: ignore[misc]
             server.kill()
+            so_far = confirmed_so_far(fleet)
             await asyncio.to_thread(server.start)
-            # What stands in the book now is what was kept before: nobody has come back yet who could add to it.
-            check(fleet, await asyncio.to_thread(transactions, server))
+            check(so_far, await asyncio.to_thread(transactions, server))
         for each in fleet:
             each.is_finishing = True
         async with asyncio.timeout(TIMEOUT):
@@ -113,7 +124,7 @@ def test_nothing_that_was_confirmed_is_lost_by_sigkill(central_system: CentralSy
     fleet = [ChargePoint(f"CP{number:04}") for number in range(FLEET)]
     asyncio.run(kill_again_and_again(central_system, fleet))
     kept = transactions(central_system)
-    check(fleet, kept)
+    check(confirmed_so_far(fleet), kept)
     sessions = sum(len(each.sessions) for each in fleet)
     counted = ledger(central_system)
     assert len(kept) == sessions

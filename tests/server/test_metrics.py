@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import urllib.request
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.errors import ErrorCode
 from ampswarm.ocppj.frames import Malformation
 from ampswarm.ocppj.schemas import ACTIONS, CENTRAL_SYSTEM_ACTIONS
-from ampswarm.ocppj.session import UniqueIds
-from server.admin import admin_server, bind, build_app
-from server.calls import Calls, Outcome
-from server.connections import CentralSystem as Connections
+from server.calls import Outcome
 from server.exposition import BUILD_INFO, FAMILIES, PYTHON_INFO, expose
-from server.handlers import Handlers
 from server.histogram import DURATION_BOUNDS, Histogram
-from server.id_tags import IdTags
-from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Refusal, State, merge
+from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, RefusalReason, State, merge
 from server.readiness import Readiness
-from server.transactions import Transactions
 from tests.processes import ROOT, TIMEOUT, CentralSystem, until
 from tests.server.station import Answer, Command, Station
 from tests.server.station import Refusal as CallErrorAnswer
@@ -101,7 +93,7 @@ _DEEDS: st.SearchStrategy[Callable[[Metrics], object]] = st.one_of(
     st.builds(
         lambda status, reason: lambda metrics: metrics.refusals.update([(status, reason)]),
         st.sampled_from([401, 404, 503]),
-        st.sampled_from(Refusal),
+        st.sampled_from(RefusalReason),
     ),
     st.builds(lambda cause: lambda metrics: metrics.connections_closed.update([cause]), st.sampled_from(Closed)),
     st.builds(lambda reason: lambda metrics: metrics.malformed.update([reason]), st.sampled_from(Malformation)),
@@ -363,8 +355,8 @@ def test_the_page_lists_every_metric_and_no_other(server: CentralSystem) -> None
     assert set(page) - set(shown) <= {"process_open_fds"}
 
 
-@pytest.mark.parametrize(("head", "values"), [("reason", Refusal), ("cause", Closed)])
-def test_the_page_lists_what_a_label_may_say(head: str, values: type[Refusal | Closed]) -> None:
+@pytest.mark.parametrize(("head", "values"), [("reason", RefusalReason), ("cause", Closed)])
+def test_the_page_lists_what_a_label_may_say(head: str, values: type[RefusalReason | Closed]) -> None:
     """For alerts, which name them."""
     table = PAGE.read_text().split(f"| {head} | |\n", 1)[1].split("\n\n", 1)[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(value.value for value in values)
@@ -396,63 +388,16 @@ def test_health_and_readiness_need_no_token_and_metrics_do(tmp_path: Path) -> No
 
 
 def test_readiness_names_each_condition_that_does_not_hold() -> None:
-    """503 while any is left, whatever the order in which they come and go; the process lives on all the while."""
-
-    async def play() -> None:
-        readiness = Readiness()
-        async with asyncio.timeout(TIMEOUT), serving(readiness) as get:
-            assert await get("/readyz") == (200, {"ready": True, "failing": {}})
-            readiness.fail("store", "the disk is full")
-            readiness.fail("bus", "no connection to Redis")
-            both = {"bus": "no connection to Redis", "store": "the disk is full"}
-            assert await get("/readyz") == (503, {"ready": False, "failing": both})
-            assert (await get("/healthz"))[0] == 200
-            readiness.fail("store", "still full")
-            readiness.mend("bus")
-            readiness.mend("never failed")
-            assert await get("/readyz") == (503, {"ready": False, "failing": {"store": "still full"}})
-            readiness.mend("store")
-            assert await get("/readyz") == (200, {"ready": True, "failing": {}})
-
-    asyncio.run(play())
-
-
-class serving:  # noqa: N801  used as a function
-    """Serves the operator API of a central system without charge points on a real socket; gives what asks it."""
-
-    def __init__(self, readiness: Readiness) -> None:
-        self._readiness = readiness
-
-    async def __aenter__(self) -> Callable[[str], Awaitable[tuple[int, Any]]]:
-        metrics, lifecycle, id_tags = Metrics(), LifecycleLog(None), IdTags()
-        transactions = Transactions(first_id=1)
-        handlers = Handlers(transactions, id_tags, metrics, boot_interval=300, require_boot=False)
-
-        async def collect() -> list[State]:
-            return [metrics.state()]
-
-        app = build_app(
-            central=Connections(handlers, Calls(UniqueIds("x"), metrics), metrics, lifecycle),
-            handlers=handlers,
-            transactions=transactions,
-            id_tags=id_tags,
-            lifecycle=lifecycle,
-            readiness=self._readiness,
-            collect=collect,
-            token=None,
-        )
-        self._server = admin_server(app, await bind("127.0.0.1", 0))
-        self._task = asyncio.create_task(self._server.serve())
-
-        async def get(path: str) -> tuple[int, Any]:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            writer.close()
-            return int(head.split()[1]), json.loads(body)
-
-        return get
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.stop()
-        await self._task
+    """503 while any is left, whatever the order in which they come and go."""
+    readiness = Readiness()
+    assert (readiness.ready, readiness.as_json()) == (True, {"ready": True, "failing": {}})
+    readiness.fail("store", "the disk is full")
+    readiness.fail("bus", "no connection to Redis")
+    both = {"bus": "no connection to Redis", "store": "the disk is full"}
+    assert (readiness.ready, readiness.as_json()) == (False, {"ready": False, "failing": both})
+    readiness.fail("store", "still full")
+    readiness.mend("bus")
+    readiness.mend("never failed")
+    assert readiness.as_json() == {"ready": False, "failing": {"store": "still full"}}
+    readiness.mend("store")
+    assert readiness.ready

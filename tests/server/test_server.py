@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,9 @@ def test_a_message_over_256_kib_is_closed_with_1009(server: CentralSystem, size:
 def test_fragments_add_up_to_the_limit(server: CentralSystem) -> None:
     """Small fragments are no way around it."""
     with connect(server) as ws:
-        ws.send("x" * 60_000 for _ in range(6))
+        # The answer may come before the last fragment is out.
+        with suppress(ConnectionClosed):
+            ws.send("x" * 60_000 for _ in range(6))
         assert closed(ws)[0] == 1009
 
 
