@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 import ampswarm
 from ampswarm.lifecycle import LifecycleLog
 from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
+from server.api.chaos import ChaosRoutes
 from server.api.charge_points import ChargePointRoutes
 from server.api.passwords import PasswordRoutes
 from server.api.process import ProcessRoutes
 from server.api.settings import SettingRoutes
 from server.api.transactions import TransactionRoutes
+from server.chaos_control import ChaosControl
 from server.connections import CentralSystem
 from server.fleet import Fleet
 from server.gate import HEALTH, OPENAPI, READY, Gate
@@ -66,6 +68,7 @@ def build_app(
     fleet: Fleet,
     records: Records,
     store: Store,
+    chaos: ChaosControl,
     settings: Settings,
     handlers: Handlers,
     id_tags: IdTags,
@@ -82,6 +85,7 @@ def build_app(
         fleet: the charge points of all processes.
         records: what charge points said of themselves.
         store: where the book of transactions is.
+        chaos: carries out what goes wrong on purpose.
         settings: what can be set.
         handlers: where the boot policy is.
         id_tags: the id tags.
@@ -98,6 +102,7 @@ def build_app(
         TransactionRoutes(store),
         SettingRoutes(settings, handlers, id_tags),
         PasswordRoutes(passwords),
+        ChaosRoutes(chaos),
     ):
         routes.add_to(router)
     app = _Described(

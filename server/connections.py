@@ -28,7 +28,7 @@ from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
-from server.metrics import OTHER, RESULT, Closed, Metrics, Received, RefusalReason
+from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered
 from server.transactions import Kept
 
@@ -70,6 +70,19 @@ class Peer(Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
+
+
+class Interference(Protocol):
+    """What chaos does to messages and PINGs; see `server.chaos_hooks`."""
+
+    def receive(self, connection: Connection, frame: Frame) -> None:
+        """Take a message instead of `CentralSystem.answer`, and answer it, or not."""
+
+    def reply(self, connection: Connection, unique_id: str, answer: bytes) -> None:
+        """Send an answer that had to wait for the store, or not."""
+
+    def pinged(self, turn: tuple[Connection, ...]) -> tuple[Connection, ...]:
+        """Return those of a turn of PINGs that get one, or that owe a PONG."""
 
 
 class Connection:
@@ -120,6 +133,9 @@ class Connection:
         except MalformedFrame as malformed:
             answer = central.malformed(self, malformed, text)
         else:
+            if central.chaos is not None:
+                central.chaos.receive(self, frame)
+                return
             answer = central.answer(self, frame)
         if answer is not None:
             self.send(answer)
@@ -178,6 +194,10 @@ class CentralSystem:
         """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
         self.opened: Callable[[str], None] | None = None
         """Called with the identity of each charge point that connects."""
+        self.closed: Callable[[Connection], None] | None = None
+        """Called with each connection that is gone."""
+        self.chaos: Interference | None = None
+        """What goes wrong on purpose; `None` for nothing."""
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
@@ -286,7 +306,8 @@ class CentralSystem:
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
         self._slot = (self._slot + 1) % len(self._slots)
-        for connection in tuple(self._slots[self._slot]):
+        turn = tuple(self._slots[self._slot])
+        for connection in turn if self.chaos is None else self.chaos.pinged(turn):
             if connection.pinged_at is not None:
                 self._metrics.pings_lost += 1
                 self.disconnected(connection, "no PONG", Closed.NO_PONG)
@@ -408,6 +429,14 @@ class CentralSystem:
         self._metrics.received[OTHER].ended(answer.code)
         return encode(answer)
 
+    def fail(self, call: Call, error: OcppError) -> bytes:
+        """Return the answer to a Call that is not handled at all."""
+        return self._refuse(call.unique_id, error, self._metrics.received[call.action])
+
+    def ignore(self, call: Call) -> None:
+        """Count a Call that is not handled, and gets no answer."""
+        self._metrics.received[call.action].ended(UNANSWERED)
+
     def _reconfigured(self, identity: str, payload: Payload) -> None:
         if payload["key"].casefold() != _PASSWORD:
             self._records.configured(identity, [{"key": payload["key"], "value": payload["value"]}])
@@ -427,7 +456,10 @@ class CentralSystem:
         else:
             self._metrics.received[action].outcomes[RESULT] += 1
             answer = encode(CallResult(unique_id, result))
-        connection.send(answer)
+        if self.chaos is None:
+            connection.send(answer)
+        else:
+            self.chaos.reply(connection, unique_id, answer)
         if connection in self._leaving and not connection.answering:
             connection.peer.close(*self._leaving.pop(connection))
 
@@ -456,6 +488,8 @@ class CentralSystem:
         del self._connections[identity]
         self._calls.lost(identity)
         self._leaving.pop(connection, None)
+        if self.closed is not None:
+            self.closed(connection)
         self._records.disconnected(identity, connection.last_seen)
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1

@@ -23,6 +23,7 @@ from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
+from server.chaos_control import ChaosControl
 from server.cluster import Body, Cluster, NoFleet
 from server.config import Config
 from server.connections import CentralSystem
@@ -121,6 +122,7 @@ class Process:
         self._settings = Settings(
             self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
         )
+        self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
         self._passwords: StoredPasswords | None = None
@@ -160,6 +162,10 @@ class Process:
         async with contextlib.AsyncExitStack() as opened:
             if not await self._until_stopped(self._open(opened)):
                 return
+            if self._config.chaos is not None:
+                self._chaos.apply(self._config.chaos.as_dict())
+            else:
+                await self._chaos.adopt()
             await self._serve(*await self._listen())
 
     async def _until_stopped(self, opening: Awaitable[None]) -> bool:
@@ -218,6 +224,7 @@ class Process:
             records=self._records,
             store=self._store,
             readiness=self._readiness,
+            chaos=self._chaos,
             collect=self._collect,
             lifecycle=self._lifecycle,
             token=config.admin_token,
@@ -235,6 +242,7 @@ class Process:
         handshakes = self._security.handshakes(
             central, open_websocket, lambda: central.is_closing, self._status, recall
         )
+        self._chaos.watch(handshakes)
         ports: dict[str, Acceptor] = {}
         port = config.port
         try:
