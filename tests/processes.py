@@ -155,6 +155,13 @@ class CentralSystem:
                 status, text = error.code, error.read()
         return status, json.loads(text) if text else None
 
+    def text(self, path: str) -> str:
+        """Return what its operator API answers, as text; fail unless that is 200."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.admin + path, timeout=TIMEOUT) as response:
+            body: bytes = response.read()
+        return body.decode()
+
     @property
     def connections(self) -> int:
         """How many charge points are connected, as its operator API says."""

@@ -181,13 +181,28 @@ class CallAnswer(Model):
     """Its payload."""
 
 
+class Filter(Model):
+    """Which of the charge points that are connected; all that is named must hold."""
+
+    prefix: str | None = Field(None, min_length=1, max_length=MAX_IDENTITY)
+    """Their identities begin with it."""
+    registration: Literal["unknown", "accepted", "pending", "rejected"] | None = None
+    """What their last BootNotification was answered."""
+    vendor: str | None = Field(None, max_length=20)
+    """chargePointVendor of it."""
+    model: str | None = Field(None, max_length=20)
+    """chargePointModel of it."""
+
+
 class CallMany(Model):
-    """One Call to many charge points."""
+    """One Call to many charge points: `identities`, or those that `filter` finds, or all that are connected."""
 
     payload: dict[str, Any] | None = None
     """The request's payload; `null` is `{}`."""
     identities: list[str] | None = None
-    """Whom; `null` for all that are connected."""
+    """Whom; those that are not connected get an error each."""
+    filter: Filter | None = None
+    """Whom; not beside `identities`."""
     concurrency: Annotated[int, _Whole] = Field(100, ge=1, le=MAX_CONCURRENCY)
     """How many Calls may be outstanding at a time."""
     timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)

@@ -279,6 +279,8 @@ def test_processes_share_the_port_and_are_one_central_system(tmp_path: Path) -> 
             counted = nodes(server)
             assert (len(counted), sum(counted.values())) == (3, 30)
             assert min(counted.values()) > 0, "the kernel spreads connections over all that listen"
+            # And what they count is shown as if they were one, whoever answers.
+            assert "ocpp_connections 30.0" in server.text("/metrics")
             # On whichever process it comes back, it is the same one.
             with Station(server, "CP0") as again:
                 assert stations[0].wait_until_closed()[0] == 1008
