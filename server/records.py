@@ -87,13 +87,13 @@ class Records:
     Args:
         store: where they are kept.
         node: this process.
-        report: called with one line when the store does not take them, at most once until it does again.
+        failed: called when the store does not take them.
     """
 
-    def __init__(self, store: Store, node: str, report: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, node: str, failed: Callable[[StoreFailed], None]) -> None:
         self._store = store
         self._node = node
-        self._report = report
+        self._failed = failed
         self._changes: dict[str, _Change] = {}
         self._flushing = asyncio.Lock()
         self._has_failed = False
@@ -174,9 +174,8 @@ class Records:
                     await self._store.write(partial(_write, changes=group, node=self._node))
                 except StoreFailed as failed:
                     self._put_back(group)
-                    if not self._has_failed:
-                        self._has_failed = True
-                        self._report(failed.reason)
+                    self._has_failed = True
+                    self._failed(failed)
                     raise
                 self._has_failed = False
 
@@ -293,7 +292,10 @@ class Records:
         return {Registered.UNKNOWN.value if name is None else name: count for name, count in rows}
 
     async def _flush_for_reading(self) -> None:
-        # What cannot be written now may still be read: old news are better than none.
+        # What cannot be written now may still be read: old news are better than none. Nor is it tried again
+        # for each reader: a database that hangs would let all of them wait.
+        if self._has_failed:
+            return
         with contextlib.suppress(StoreFailed):
             await self.flush()
 
