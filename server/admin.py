@@ -20,6 +20,7 @@ from ampswarm.lifecycle import LifecycleLog
 from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
 from server.api.chaos import ChaosRoutes
 from server.api.charge_points import ChargePointRoutes
+from server.api.passwords import PasswordRoutes
 from server.api.process import ProcessRoutes
 from server.api.settings import SettingRoutes
 from server.api.transactions import TransactionRoutes
@@ -34,6 +35,7 @@ from server.readiness import Readiness
 from server.records import Records
 from server.settings import Settings
 from server.store import Store, StoreFailed
+from server.stored_passwords import StoredPasswords
 
 _STOP_TIMEOUT: Final = 1
 """Seconds for answers under way to be finished when the process ends."""
@@ -70,6 +72,7 @@ def build_app(
     settings: Settings,
     handlers: Handlers,
     id_tags: IdTags,
+    passwords: StoredPasswords | None,
     lifecycle: LifecycleLog,
     readiness: Readiness,
     collect: Callable[[], Awaitable[list[State]]],
@@ -86,6 +89,7 @@ def build_app(
         settings: what can be set.
         handlers: where the boot policy is.
         id_tags: the id tags.
+        passwords: those in the store; `None` where they are not.
         lifecycle: where Calls to many are logged when they end.
         readiness: whether new charge points should be sent here.
         collect: returns what each process has counted whose numbers are shown as one.
@@ -97,6 +101,7 @@ def build_app(
         ChargePointRoutes(fleet, records, lifecycle),
         TransactionRoutes(store),
         SettingRoutes(settings, handlers, id_tags),
+        PasswordRoutes(passwords),
         ChaosRoutes(chaos),
     ):
         routes.add_to(router)

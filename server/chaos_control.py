@@ -23,6 +23,7 @@ _NEWS: Final = "chaos"
 _STALL: Final = "chaos stall"
 _DROP: Final = "chaos drop"
 _COUNTS: Final = "chaos counts"
+_CONFIGURATION: Final = "chaos configuration"
 _NOTICE: Final = 0.05
 """Seconds from the announcement of a stall to its beginning: the log and the other processes hear of it, and a
 signal that is here already is not stuck in the loop."""
@@ -59,6 +60,7 @@ class ChaosControl:
         cluster.listen(_STALL, lambda body: self._stall(body["seconds"]))
         cluster.answer(_DROP, self._answer_drop)
         cluster.answer(_COUNTS, self._answer_counts)
+        cluster.answer(_CONFIGURATION, self._answer_configuration)
 
     @property
     def config(self) -> ChaosConfig | None:
@@ -69,6 +71,15 @@ class ChaosControl:
         """Refuse upgrades among these handshakes."""
         self._handshakes = handshakes
         self._set_intercept()
+
+    async def adopt(self) -> None:
+        """Do what the other processes do, for one that has come later than they were told."""
+        if self._cluster.is_alone:
+            return
+        for answer in (await self._cluster.ask_briefly(_CONFIGURATION, {})).values():
+            if answer["configuration"] is not None:
+                self.apply(answer["configuration"])
+                return
 
     def apply(self, values: dict[str, Any] | None) -> None:
         """Do from now on, in this process, what a configuration says; `None` ends all.
@@ -165,6 +176,9 @@ class ChaosControl:
 
     async def _answer_drop(self, body: Body) -> AsyncIterator[Body]:
         yield {"dropped": self._drop(body["share"], body["code"])}
+
+    async def _answer_configuration(self, _body: Body) -> AsyncIterator[Body]:
+        yield {"configuration": None if self._config is None else self._config.as_dict()}
 
     async def _answer_counts(self, _body: Body) -> AsyncIterator[Body]:
         yield self._counts()

@@ -22,6 +22,7 @@ from ampswarm.ocppj.frames import (
     Payload,
     decode,
     encode,
+    encode_result,
     refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
@@ -120,16 +121,15 @@ class Connection:
         self.slot = 0
         """Its place in the rhythm of PINGs."""
 
-    def receive(self, text: bytes | memoryview) -> None:
+    def receive(self, text: bytes) -> None:
         """Take one text message, answer it, and close the connection if it is no text at all."""
         central = self._central
         self.last_seen = time.time()
         log_payload = central.log_payload
         if log_payload is not None:
-            log_payload(self.identity, "in", bytes(text))
+            log_payload(self.identity, "in", text)
         try:
-            # orjson takes a memoryview, which spares a copy of each message.
-            frame = decode(text)  # type: ignore[arg-type]
+            frame = decode(text)
         except MalformedFrame as malformed:
             answer = central.malformed(self, malformed, text)
         else:
@@ -412,9 +412,9 @@ class CentralSystem:
         received.outcomes[RESULT] += 1
         if action == "BootNotification":
             self._booted(connection)
-        return encode(CallResult(frame.unique_id, result))
+        return encode_result(frame.unique_id, result)
 
-    def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
+    def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes) -> bytes | None:
         """Return the answer that a malformed message is owed, or `None`."""
         self._metrics.malformed[malformed.reason] += 1
         self._lifecycle.write("malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value)
@@ -455,7 +455,7 @@ class CentralSystem:
             answer = self._fault(connection, unique_id, action, fault)
         else:
             self._metrics.received[action].outcomes[RESULT] += 1
-            answer = encode(CallResult(unique_id, result))
+            answer = encode_result(unique_id, result)
         if self.chaos is None:
             connection.send(answer)
         else:
@@ -508,9 +508,9 @@ def _sure(kept: Kept | None) -> Kept:
     return kept
 
 
-def _is_utf8(text: bytes | memoryview) -> bool:
+def _is_utf8(text: bytes) -> bool:
     try:
-        bytes(text).decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

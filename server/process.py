@@ -43,6 +43,7 @@ from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
 from server.settings import Settings
 from server.store import BadStore, Store, StoreFailed, open_store
+from server.stored_passwords import StoredPasswords
 
 _FLUSH_INTERVAL: Final = 1.0
 _FORGET_INTERVAL: Final = 5.0
@@ -124,8 +125,12 @@ class Process:
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
+        self._passwords: StoredPasswords | None = None
+        if config.security.stored_passwords:
+            self._passwords = StoredPasswords(self._store, self._password_lost)
+            self._central.password_changed = self._passwords.changed
         try:
-            self._security = Security(config.security, lifecycle)
+            self._security = Security(config.security, lifecycle, passwords=self._passwords)
         except BadSecurity as bad:
             raise Mistake(str(bad)) from None
         self._desk: CertificateDesk | None = None
@@ -159,6 +164,8 @@ class Process:
                 return
             if self._config.chaos is not None:
                 self._chaos.apply(self._config.chaos.as_dict())
+            else:
+                await self._chaos.adopt()
             await self._serve(*await self._listen())
 
     async def _until_stopped(self, opening: Awaitable[None]) -> bool:
@@ -213,6 +220,7 @@ class Process:
             handlers=self._handlers,
             settings=self._settings,
             id_tags=self._id_tags,
+            passwords=self._passwords,
             records=self._records,
             store=self._store,
             readiness=self._readiness,
@@ -281,6 +289,8 @@ class Process:
         for each in ports.values():
             each.close()
         self._security.close()
+        if self._passwords is not None:
+            self._passwords.close()
         if self._desk is not None:
             self._desk.close()
         if admin is not None and serving is not None:
@@ -367,6 +377,9 @@ class Process:
 
     def _trouble(self, what: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
+
+    def _password_lost(self, identity: str, why: str) -> None:
+        self._lifecycle.write("not kept", time.monotonic(), identity=identity, what="password", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))

@@ -49,7 +49,7 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
         *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
         *("DRAIN_", "CENTRAL_SYSTEM_", "CHAOS_"),
-        *("PLAIN", "TLS_", "PASSWORD_FILE", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
+        *("PLAIN", "TLS_", "PASSWORD_FILE", "STORED_PASSWORDS", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # Tests run beside each other and beside a demo: none may ask for the port that all would ask for.

@@ -17,6 +17,8 @@ MAX_TIMEOUT: Final = 3600.0
 DEFAULT_TIMEOUT: Final = 30.0
 MAX_ID_TAG: Final = 20
 """Characters (core 7.28)."""
+MAX_PASSWORD: Final = 64
+"""Bytes; the whitepaper wants 16 to 20 (A00.FR.205)."""
 _MAX_INT: Final = 2**31 - 1
 _MAX_LONG: Final = 2**63 - 1
 
@@ -313,6 +315,27 @@ class UnknownIdTags(Model):
     """What id tags are answered that were not set."""
 
     status: Literal["Accepted", "Blocked", "Expired", "Invalid"]
+
+
+class PasswordBody(Model):
+    """A charge point's password, in one of two ways."""
+
+    password: str | None = Field(None, min_length=1, max_length=MAX_PASSWORD)
+    """As text."""
+    hexadecimal: str | None = Field(None, min_length=2, max_length=2 * MAX_PASSWORD)
+    """As AuthorizationKey has it (whitepaper A00.FR.205)."""
+
+
+PasswordHashes = dict[
+    Annotated[str, Field(min_length=1, max_length=MAX_IDENTITY)], Annotated[str, Field(max_length=300)]
+]
+"""Argon2id in PHC format, by identity."""
+
+
+class PasswordsSet(Model):
+    """How many were set."""
+
+    passwords: _Count
 
 
 class BootPolicyBody(Model):

@@ -157,6 +157,22 @@ def test_what_is_set_at_one_replica_holds_at_all(tmp_path: Path, postgres: Postg
             assert late.call("Authorize", {"idTag": "card"})["idTagInfo"]["status"] == "Blocked"
 
 
+def test_chaos_holds_for_all_replicas_also_for_those_that_come_later(
+    tmp_path: Path, postgres: Postgres, redis: Redis
+) -> None:
+    """A storm would look different depending on where a charge point comes back to."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), Station(other, "A") as station:
+        refusing = {"call_errors": [{"code": "GenericError", "actions": ["Heartbeat"]}]}
+        assert one.request("PUT", "/api/v1/chaos", refusing)[0] == 200
+        until(lambda: station.ask("Heartbeat", {})[2] == "GenericError")
+        one.stop()
+        one.start()
+        with Station(one, "B") as late:
+            assert late.ask("Heartbeat", {})[2] == "GenericError"
+        assert one.request("DELETE", "/api/v1/chaos")[0] == 204
+        until(lambda: station.ask("Heartbeat", {})[0] == 3)
+
+
 def test_when_a_replica_is_killed_the_other_carries_on(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
     """Its charge points come to the other, with their transactions; nothing that it confirmed is lost."""
     with (
