@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -19,6 +21,8 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as ws_connect
 
 from server.chaos import Dice
+from server.chaos_hooks import LateAnswers
+from server.connections import Connection
 from tests.processes import ROOT, CentralSystem, clean_environment, until
 from tests.server.station import Station
 from tests.server.test_chaos_decisions import MISTAKES
@@ -134,6 +138,34 @@ def test_late_answers_go_with_their_connection(server: CentralSystem) -> None:
     assert not server.lines("log")
 
 
+class Sender:
+    """A connection that notes what it sends."""
+
+    def __init__(self, sent: list[bytes]) -> None:
+        self.send = sent.append
+
+
+def test_a_connection_that_is_gone_is_not_kept_by_its_late_answers() -> None:
+    """Charge points that come and go while answers are ten minutes late must not fill the memory."""
+
+    async def come_and_go() -> None:
+        late = LateAnswers()
+        sent: list[bytes] = []
+        gone, stays = (cast("Connection", Sender(sent)) for _ in range(2))
+        reference = weakref.ref(gone)
+        for connection in (gone, gone, stays):
+            late.send(connection, [b"late"], 600)
+        late.send(stays, [b"1", b"2"], 0)
+        late.forget(gone)
+        del gone, connection
+        assert reference() is None
+        await asyncio.sleep(0.01)
+        assert sent == [b"1", b"2"]
+        assert len(late) == 1
+
+    asyncio.run(come_and_go())
+
+
 def test_a_call_error_is_sent_and_nothing_is_recorded(server: CentralSystem) -> None:
     """As the reference says: of what was answered with a CallError, the ledger knows nothing."""
     counted = Counted(server)
@@ -229,10 +261,10 @@ def test_a_message_ends_the_connection(server: CentralSystem, code: int | None) 
         send(ws, "1")
         receive(ws)
         with ws.protocol_mutex:
-            # All of them in one segment.
             for unique_id in "2345":
                 ws.protocol.send_text(json.dumps([2, unique_id, "Authorize", {"idTag": "A"}]).encode())
-            ws.send_data()
+            # All of them in one segment: after the first, the other end may be gone.
+            ws.socket.sendall(b"".join(ws.protocol.data_to_send()))
         assert closed(ws) == code
     line = server.wait_for(lambda line: (line["event"], line.get("identity")) == ("disconnected", f"D{code}"))
     assert line["why"] == "dropped by chaos"
@@ -394,15 +426,16 @@ def test_stalls_of_a_file_come_again(tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_a_stall(tmp_path: Path) -> None:
-    """A process that an orchestrator stops is gone in time, and says goodbye."""
+    """A process that an orchestrator stops is gone in time, and says goodbye; no other stall begins."""
     with CentralSystem(tmp_path / "log") as server:
-        server.request("POST", f"{CHAOS}/stalls", {"seconds": 100})
-        server.wait_for(lambda line: line["event"] == "stall")
+        put(server, stalls=[{"at": 0.2, "seconds": 100}, {"at": 0.2, "seconds": 100}])
+        until(lambda: len(server.lines("stall")) == 2)
+        # They are in the log a moment before they begin.
         time.sleep(0.3)
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 30
-        assert server.lines("stopped")[-1]["events"]["chaos: stalls"] == 1
+        assert server.lines("stopped")[-1]["events"]["chaos: stalls"] == 2
 
 
 # -- configuration ------------------------------------------------------------------------------
