@@ -286,13 +286,29 @@ class Attacker(threading.Thread):
         with self._line() as line:
             if not line.open(self.identity):
                 return
-            count = self._random.choice((3, 30, 300))
+            count = self._random.choice((3, 30, 300, 3000))
             for number in range(count):
                 start = {"connectorId": number % 3, "idTag": "T", "meterStart": number, "timestamp": noise.TIME}
                 unique_id = self._random.choice(("same", f"t{number}"))
                 line.send(noise.text(json.dumps([2, unique_id, "StartTransaction", start]).encode()))
             if self._random.random() < 0.5:
                 line.send(*noise.broken_frames(self._random))
+            line.end()
+            self._told(line)
+
+    def _bulk(self) -> None:
+        """Messages as long as may be, each of whose thousand parts is wrong."""
+        with self._line() as line:
+            if not line.open(self.identity):
+                return
+            start = {"connectorId": 1, "idTag": "T", "meterStart": 2**31 - 1, "timestamp": noise.TIME}
+            line.send(noise.text(json.dumps([2, "start", "StartTransaction", start]).encode()))
+            line.read_until(lambda: any(_is_start(each) for each in line.incoming.messages))
+            known = next((each[2]["transactionId"] for each in line.incoming.messages if _is_start(each)), 0)
+            for _ in range(self._random.choice((1, 10))):
+                line.send(noise.text(noise.bulk(self._random, known).encode()))
+            if self._random.random() < 0.5:
+                self._check_alive(line)
             line.end()
             self._told(line)
 
@@ -351,6 +367,7 @@ _ATTACKS: Final[tuple[Callable[[Attacker], None], ...]] = (
     Attacker._answers,
     Attacker._flood,
     Attacker._transactions,
+    Attacker._bulk,
     Attacker._twins,
     Attacker._strangers,
 )

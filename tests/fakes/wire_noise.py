@@ -366,6 +366,20 @@ def call(random: Random, transaction_id: int = 1) -> str:
     return f"[2,{json.dumps(unique_id)},{json.dumps(action)},{written}]"
 
 
+def bulk(random: Random, transaction_id: int) -> str:
+    """Return a Call as long as may be: of a transaction's values, or of a status for a connector among many."""
+    if random.random() < 0.3:
+        value = {"connectorId": random.randrange(10**6), "errorCode": "NoError", "status": "Faulted"}
+        return json.dumps([2, "bulk", "StatusNotification", value])
+    number = random.choice(("-1", "1e308", "0", "nan", "7"))
+    if random.random() < 0.5:
+        values = [{"timestamp": TIME, "sampledValue": [{"value": number}] * 12_000}]
+    else:
+        values = [{"timestamp": f"20{at % 30:02}", "sampledValue": [{"value": number}]} for at in range(3500)]
+    payload = {"connectorId": 1, "transactionId": transaction_id, "meterValue": values}
+    return json.dumps([2, "bulk", "MeterValues", payload], separators=(",", ":"))
+
+
 _ENVELOPES = (
     "", " ", "[]", "{}", "[2]", '[2,"1"]', '[2,"1","Heartbeat"]', '[2,"1","Heartbeat",{},{}]', '[2,1,"Heartbeat",{}]', '[2,"1",7,{}]',
     '[2.0,"1","Heartbeat",{}]', '["2","1","Heartbeat",{}]', '[2,null,"Heartbeat",{}]', '[true,"1","Heartbeat",{}]', '[5,"1",{}]', '[-2,"1","Heartbeat",{}]',

@@ -216,7 +216,7 @@ def test_attackers_disturb_nobody_and_leave_nothing_behind(tmp_path: Path) -> No
         check_healthy(server, healthy)
         check_ledger(server)
         # All kinds of attacks were made.
-        assert len({name for name in report.done if "cut off" not in name}) == 11, report.done
+        assert len({name for name in report.done if "cut off" not in name}) == 12, report.done
         assert report.answers > 0
     check_log(log)
 
