@@ -36,9 +36,6 @@ async def _run(config: Config, place: Place | None) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the central system until SIGTERM or SIGINT; return the exit status."""
     config = parse_args(args)
-    # picows reports each broken frame of a peer at level ERROR; here that is a peer's doing and is
-    # counted. Handlers' own faults are logged where they happen.
-    logging.getLogger("picows").setLevel(logging.CRITICAL)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[JsonLines()], force=True)
     _raise_open_files_limit()
     place = Place.find()

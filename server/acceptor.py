@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -22,6 +23,9 @@ _SHUTDOWN_TIMEOUT: Final = 5.0
 _PAUSE: Final = 0.5
 """Seconds without accepting, when the process has no file descriptor left."""
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+# It warns of everything that is written to a connection that has just gone; whoever writes cannot know yet.
+logging.getLogger("aiofastnet").setLevel(logging.ERROR)
 
 TlsContext = Callable[[], ssl.SSLContext]
 """Gives the context of new connections, which may be another one than before."""
@@ -116,6 +120,15 @@ class Acceptor:
     def _resume(self, listening: socket.socket) -> None:
         if not self._is_closed:
             self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+
+def handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody has caught, as asyncio does; but not that a client left during its TLS handshake.
+
+    aiofastnet says so there, and names the class instead of the exception, which asyncio cannot log.
+    """
+    if context.get("exception") is not ConnectionResetError:
+        loop.default_exception_handler(context)
 
 
 async def bind(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:

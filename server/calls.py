@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+import orjson
+
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Call, CallError, CallResult, MalformedFrame, MessageType, Payload, encode
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS, Direction, validate
@@ -164,9 +166,8 @@ class Calls:
         pending = line.outstanding
         self._metrics.sent[pending.action].answering.observe(time.monotonic() - line.sent_at)
         if type(frame) is CallError:
-            failed = CallFailed(
-                Outcome.CALL_ERROR, frame.description, code=frame.code or "GenericError", details=frame.details
-            )
+            code, details = frame.code or "GenericError", _told(frame.details)
+            failed = CallFailed(Outcome.CALL_ERROR, frame.description, code=code, details=details)
             self._fail(pending, failed)
         else:
             assert type(frame) is CallResult
@@ -236,7 +237,7 @@ class Calls:
         try:
             validate(pending.action, Direction.CONF, payload)
         except OcppError as error:
-            self._fail(pending, CallFailed(Outcome.INVALID_ANSWER, str(error), details={"payload": payload}))
+            self._fail(pending, CallFailed(Outcome.INVALID_ANSWER, str(error), details=_told({"payload": payload})))
             return
         self._metrics.sent[pending.action].outcomes[RESULT] += 1
         if not pending.future.done():
@@ -256,6 +257,15 @@ class Calls:
         for pending in line.queue:
             if not pending.future.done():
                 self._fail(pending, CallFailed(outcome, "the Call was not sent yet"))
+
+
+def _told(details: Payload) -> Payload:
+    """Return what a charge point has said, if it can be told again: JSON may be nested deeper than can be written."""
+    try:
+        orjson.dumps(details)
+    except orjson.JSONEncodeError:
+        return {}
+    return details
 
 
 Result = tuple[str, Payload | CallFailed]

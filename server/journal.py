@@ -126,6 +126,8 @@ class Journal:
                 await self._keep(group)
             finally:
                 self._writing_since = None
+            # It holds connections, which may have gone, and this may be the last group for long.
+            del group
             if not self._waiting:
                 self._idle.set()
 

@@ -38,6 +38,8 @@ _BURST_SECONDS: Final = 10
 """Over which the rate of messages is taken: a charge point that was offline has something to tell."""
 # An adapter, since picows gives each connection a child of a logger itself, which takes 1 KiB.
 _LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.central-system"), {})
+# picows reports each broken frame at level ERROR too; that is a peer's doing. What has a traceback is a fault of ours.
+_LOGGER.logger.addFilter(lambda record: record.exc_info is not None)
 
 
 class _PicowsPeer(WSListener):

@@ -12,6 +12,7 @@ from typing import Final
 
 import orjson
 
+from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.frames import for_log
 from ampswarm.ocppj.timestamps import format_utc
 
@@ -43,13 +44,18 @@ def write_payload(identity: str, direction: str, message: bytes) -> None:
 
 
 class JsonLines(logging.Handler):
-    """Writes what libraries log as lines like all others."""
+    """Writes what libraries log as lines like all others, and no more of them in a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = LifecycleLog(write_line)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        fields = {"event": "log", "logger": record.name, "level": record.levelname.lower()}
         try:
             text = self.format(record)
         except Exception as error:  # noqa: BLE001  a library's log line must not end the service
             text = repr(error)
-        write_line({**fields, "message": text[:_MAX_LOGGED_TRACEBACK].encode("utf-8", "replace").decode()})
+        message = text[:_MAX_LOGGED_TRACEBACK].encode("utf-8", "replace").decode()
+        level = record.levelname.lower()
+        self._lines.write("log", time.monotonic(), logger=record.name, level=level, message=message)

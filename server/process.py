@@ -17,7 +17,7 @@ import orjson
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
 from server import transactions
-from server.acceptor import Acceptor
+from server.acceptor import Acceptor, handle_exception
 from server.acceptor import bind as bind_all
 from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
@@ -156,6 +156,7 @@ class Process:
             Mistake: the store or the bus cannot be used, or a port cannot be listened on.
         """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(handle_exception)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._security.reread)

@@ -28,6 +28,9 @@ KEEP_ANOMALIES: Final = 100_000
 """Anomalies that are remembered one by one; all are counted."""
 _METER_TOLERANCE: Final = 10
 """Wh by which a register may seem to run backwards: it is reported in Wh and in kWh, and rounded in between."""
+_MOST_ENERGY: Final = 2**31 - 1
+"""Wh that are counted of one transaction. None has as many; but a charge point may say anything, and the sum of all
+has to stay within 64 bits."""
 _SEQUENCE: Final = "transaction"
 _FORGOTTEN: Final = "forgotten transaction"
 """The ids of transactions that `forget` has removed, from the first on."""
@@ -230,8 +233,8 @@ class _Batch:
         self.totals["stopped"] += 1
         energy = meter_stop - transaction.meter_start
         if energy < 0 or (transaction.meter_last or 0) > meter_stop + _METER_TOLERANCE:
-            self._backwards(entry, transaction, meter_stop)
-        self.totals["energy_wh"] += max(energy, 0)
+            self._backwards(entry, transaction, _fall(transaction, meter_stop))
+        self.totals["energy_wh"] += min(max(energy, 0), _MOST_ENERGY)
         self._end(transaction, STOPPED, entry.utc)
         transaction.meter_stop = meter_stop
         transaction.stopped_at = storable(request["timestamp"])
@@ -258,6 +261,7 @@ class _Batch:
         transaction.meter_values += 1
         transaction.is_changed = True
         trouble = "" if transaction.state == OPEN else "its transaction has ended"
+        backwards = ""
         for meter_value in request["meterValue"]:
             try:
                 at = parse_utc(meter_value["timestamp"])
@@ -268,7 +272,10 @@ class _Batch:
                 trouble = trouble or f"{meter_value['timestamp'][:40]} is older than a sample before"
                 continue
             transaction.sampled_at = at
-            self._read_meter(entry, transaction, meter_value["sampledValue"])
+            backwards = _read_meter(transaction, meter_value["sampledValue"]) or backwards
+        # Once for a message, however many thousand samples it has.
+        if backwards:
+            self._backwards(entry, transaction, backwards)
         if trouble:
             self._out_of_order(entry, transaction_id, trouble)
 
@@ -292,19 +299,9 @@ class _Batch:
         transaction.ended_at = utc
         transaction.is_changed = True
 
-    def _read_meter(self, entry: Sample, transaction: _Transaction, values: Sequence[Payload]) -> None:
-        for value in values:
-            reading = energy_register(value)
-            if reading is None:
-                continue
-            if reading + _METER_TOLERANCE < max(transaction.meter_start, transaction.meter_last or 0):
-                self._backwards(entry, transaction, reading)
-            transaction.meter_last = reading
-
-    def _backwards(self, entry: Entry, transaction: _Transaction, reading: int) -> None:
+    def _backwards(self, entry: Entry, transaction: _Transaction, detail: str) -> None:
         self.totals["backward_meters"] += 1
-        highest = max(transaction.meter_start, transaction.meter_last or 0)
-        self.note(Anomaly.METER_BACKWARDS, entry, f"from {highest} to {reading} Wh", transaction.id)
+        self.note(Anomaly.METER_BACKWARDS, entry, detail, transaction.id)
 
     def _out_of_order(self, entry: Sample, transaction_id: int, why: str) -> None:
         self.totals["meter_values_out_of_order"] += 1
@@ -313,6 +310,27 @@ class _Batch:
     def _without_id(self, entry: Entry) -> None:
         self.totals["without_transaction_id"] += 1
         self.note(Anomaly.WITHOUT_ID, entry, type(entry).__name__.lower())
+
+
+def _read_meter(transaction: _Transaction, values: Sequence[Payload]) -> str:
+    """Take the readings of the register; return how it ran backwards, if it did."""
+    backwards = ""
+    for value in values:
+        reading = energy_register(value)
+        if reading is None:
+            continue
+        if reading + _METER_TOLERANCE < _highest(transaction):
+            backwards = _fall(transaction, reading)
+        transaction.meter_last = reading
+    return backwards
+
+
+def _highest(transaction: _Transaction) -> int:
+    return max(transaction.meter_start, transaction.meter_last or 0)
+
+
+def _fall(transaction: _Transaction, reading: int) -> str:
+    return f"from {_highest(transaction)} to {reading} Wh"
 
 
 def energy_register(value: Payload) -> int | None:

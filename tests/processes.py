@@ -64,9 +64,13 @@ class CentralSystem:
         args: its options; without `--port` or `--admin-port`, it takes a free one and keeps it over
             restarts.
         env: more environment variables.
+        module: what is run; another one than `server` has to run that.
     """
 
-    def __init__(self, log: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, log: Path, *args: str, env: Mapping[str, str] | None = None, module: str = "server"
+    ) -> None:
+        self._module = module
         self._log = log
         self._args = args
         # A file of its own, which restarts find again.
@@ -120,7 +124,7 @@ class CentralSystem:
         ports = {"--port": self.port, "--admin-port": self.admin_port, "--tls-port": self.tls_port}
         given = [each for flag, port in ports.items() if flag not in self._args for each in (flag, str(port))]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--host", "127.0.0.1", *given, *self._args],
+            [sys.executable, "-m", self._module, "--host", "127.0.0.1", *given, *self._args],
             cwd=ROOT,
             env=self._env,
             stderr=subprocess.PIPE,
