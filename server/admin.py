@@ -19,6 +19,7 @@ import ampswarm
 from ampswarm.lifecycle import LifecycleLog
 from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
 from server.api.charge_points import ChargePointRoutes
+from server.api.page import PageRoutes
 from server.api.process import ProcessRoutes
 from server.api.settings import SettingRoutes
 from server.api.transactions import TransactionRoutes
@@ -93,6 +94,7 @@ def build_app(
         ChargePointRoutes(fleet, records, lifecycle),
         TransactionRoutes(store),
         SettingRoutes(settings, handlers, id_tags),
+        PageRoutes(),
     ):
         routes.add_to(router)
     app = _Described(

@@ -28,6 +28,7 @@ from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
+from server.messages import MAX_TEXT, Messages, cut
 from server.metrics import OTHER, RESULT, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered
 from server.transactions import Kept
@@ -114,6 +115,10 @@ class Connection:
         log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "in", bytes(text))
+        messages = central.messages
+        if messages is not None:
+            copy = bytes(text) if len(text) <= MAX_TEXT else cut(text)
+            messages.add((self.last_seen, self.identity, False, copy))
         try:
             # orjson takes a memoryview, which spares a copy of each message.
             frame = decode(text)  # type: ignore[arg-type]
@@ -127,9 +132,14 @@ class Connection:
     def send(self, text: bytes) -> None:
         """Send one text message."""
         self.peer.send_text(text)
-        log_payload = self._central.log_payload
+        central = self._central
+        log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "out", text)
+        messages = central.messages
+        if messages is not None:
+            # A copy: orjson's own bytes keep the whole buffer that they were written in, 4 KiB. None is faster.
+            messages.add((time.time(), self.identity, True, b"%b" % text if len(text) <= MAX_TEXT else cut(text)))
 
     def pong(self) -> None:
         """Take a PONG."""
@@ -174,6 +184,8 @@ class CentralSystem:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
+        self.messages: Messages | None = None
+        """Where the last messages are kept; `None` keeps none."""
         self.password_changed: Callable[[str, str], None] | None = None
         """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
         self.opened: Callable[[str], None] | None = None

@@ -47,7 +47,7 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
     ours = (
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
-        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
+        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_", "BUS", "PROCESSES"),
         *("DRAIN_", "CENTRAL_SYSTEM_"),
         *("PLAIN", "TLS_", "PASSWORD_FILE", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
     )
