@@ -14,7 +14,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from base64 import b64decode
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -170,6 +169,13 @@ class Browser:
         text: str = self.run(script, selector)
         return text
 
+    def texts(self, selector: str) -> list[str]:
+        """Return what is seen of each element that a CSS selector fits now."""
+        texts: list[str] = self.run(
+            "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)", selector
+        )
+        return texts
+
     def wait_for_text(self, selector: str, wanted: str) -> None:
         """Wait until a text is seen in an element."""
         end = time.monotonic() + TIMEOUT
@@ -180,10 +186,6 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script returns."""
         return self.command("POST", "/execute/sync", {"script": script, "args": list(arguments)})
-
-    def screenshot(self) -> bytes:
-        """Return what is seen, as a PNG."""
-        return b64decode(self.command("GET", "/screenshot"))
 
     # -- what it has noted ------------------------------------------------------------------------
 

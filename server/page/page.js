@@ -58,6 +58,7 @@ function askForToken(why) {
     const given = find("token").value.trim();
     if (!/^[!-~]+$/.test(given)) {
       put(find("login-error"), WRONG);
+      find("token").value = "";
       return;
     }
     token.set(given);
