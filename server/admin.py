@@ -20,6 +20,7 @@ from ampswarm.lifecycle import LifecycleLog
 from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
 from server.api.chaos import ChaosRoutes
 from server.api.charge_points import ChargePointRoutes
+from server.api.page import PageRoutes
 from server.api.passwords import PasswordRoutes
 from server.api.process import ProcessRoutes
 from server.api.settings import SettingRoutes
@@ -103,6 +104,7 @@ def build_app(
         SettingRoutes(settings, handlers, id_tags),
         PasswordRoutes(passwords),
         ChaosRoutes(chaos),
+        PageRoutes(),
     ):
         routes.add_to(router)
     app = _Described(

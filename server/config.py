@@ -63,6 +63,8 @@ class Config:
     """Ended transactions that are remembered."""
     bus: str | None = field(default=None, repr=False)
     """`redis://…`, by which replicas talk to each other; `None` for a replica that is alone."""
+    keep_messages: int = 20_000
+    """Messages that each process keeps in memory, to be looked at; 0 keeps none."""
     processes: int = 1
     """Processes that share the port."""
     drain_rate: int = 5000
@@ -84,6 +86,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no
 
 _milliseconds = integer(0, MAX_INTERVAL_MS, "a time in milliseconds")
 _transactions = integer(0, 2**31 - 1, "a number of transactions")
+_messages = integer(0, 1_000_000, "a number of messages")
 _processes = integer(1, 256, "a number of processes")
 _connections = integer(1, 10_000_000, "a number of connections")
 _seconds = integer(1, 86400, "a time in seconds")
@@ -139,6 +142,9 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         "(better in the environment), which replicas share")  # fmt: skip
     add("--keep-transactions", metavar="N", env_var="KEEP_TRANSACTIONS", type=_transactions,
         default=default.keep_transactions, help="ended transactions that are remembered; all are counted")  # fmt: skip
+    add("--keep-messages", metavar="N", env_var="KEEP_MESSAGES", type=_messages, default=default.keep_messages,
+        help="last messages of all charge points that each process keeps in memory, for people to look at; "
+        "0 keeps none")  # fmt: skip
     add("--bus", metavar="URL", env_var="BUS",
         help="redis://HOST:PORT, by which the replicas that share a store talk to each other; a replica that is "
         "alone needs none")  # fmt: skip
@@ -187,6 +193,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         csr_ca_key=options.csr_ca_key,
         store=options.store,
         keep_transactions=options.keep_transactions,
+        keep_messages=options.keep_messages,
         bus=options.bus,
         processes=options.processes,
         drain_rate=options.drain_rate,

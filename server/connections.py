@@ -29,6 +29,7 @@ from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
+from server.messages import MAX_TEXT, Messages, cut
 from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered
 from server.transactions import Kept
@@ -128,6 +129,9 @@ class Connection:
         log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "in", text)
+        messages = central.messages
+        if messages is not None:
+            messages.add((self.last_seen, self.identity, False, text if len(text) <= MAX_TEXT else cut(text)))
         try:
             frame = decode(text)
         except MalformedFrame as malformed:
@@ -143,9 +147,14 @@ class Connection:
     def send(self, text: bytes) -> None:
         """Send one text message."""
         self.peer.send_text(text)
-        log_payload = self._central.log_payload
+        central = self._central
+        log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "out", text)
+        messages = central.messages
+        if messages is not None:
+            # A copy: orjson's own bytes keep the whole buffer that they were written in, 4 KiB. None is faster.
+            messages.add((time.time(), self.identity, True, b"%b" % text if len(text) <= MAX_TEXT else cut(text)))
 
     def pong(self) -> None:
         """Take a PONG."""
@@ -190,6 +199,8 @@ class CentralSystem:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
+        self.messages: Messages | None = None
+        """Where the last messages are kept; `None` keeps none."""
         self.password_changed: Callable[[str, str], None] | None = None
         """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
         self.opened: Callable[[str], None] | None = None

@@ -36,6 +36,7 @@ from server.id_tags import IdTags
 from server.journal import Journal
 from server.listener import opener
 from server.log import write_line, write_payload
+from server.messages import Messages
 from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
@@ -108,6 +109,8 @@ class Process:
             log_payload=write_payload if config.log_payload else None,
             ping_interval=config.ping_interval,
         )
+        if config.keep_messages:
+            self._central.messages = Messages(config.keep_messages)
         # Processes of one host have a way to their parent, whatever the bus is.
         self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
         self._bus = self._make_bus()

@@ -47,7 +47,7 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
     ours = (
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
-        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
+        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_", "BUS", "PROCESSES"),
         *("DRAIN_", "CENTRAL_SYSTEM_", "CHAOS_"),
         *("PLAIN", "TLS_", "PASSWORD_FILE", "STORED_PASSWORDS", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
     )
@@ -67,9 +67,7 @@ class CentralSystem:
         module: what is run; another one than `server` has to run that.
     """
 
-    def __init__(
-        self, log: Path, *args: str, env: Mapping[str, str] | None = None, module: str = "server"
-    ) -> None:
+    def __init__(self, log: Path, *args: str, env: Mapping[str, str] | None = None, module: str = "server") -> None:
         self._module = module
         self._log = log
         self._args = args

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ampswarm.ocppj.identity import MAX_IDENTITY
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
+from server.messages import MAX_OF_ONE
 from server.transactions import Anomaly
 
 MAX_PAGE: Final = 1000
@@ -51,6 +52,15 @@ OfIdentity = Annotated[str | None, Query(max_length=MAX_IDENTITY, description="O
 After = Annotated[str | None, Query(max_length=MAX_IDENTITY, description="`next` of the page before.")]
 Before = Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
+MessageCursor = Annotated[
+    str,
+    Query(
+        max_length=8192,
+        pattern=r"^([0-9a-f]{1,16}-[0-9]{1,18}(\.[0-9a-f]{1,16}-[0-9]{1,18})*)?$",
+        description="`cursor` of the answer before: only messages that came later.",
+    ),
+]
+MessageLimit = Annotated[int, Query(ge=1, le=MAX_OF_ONE, description="How many at most: the last ones.")]
 TransactionId = Annotated[int, Path(ge=0, le=_MAX_INT)]
 TransactionState = Annotated[
     Literal["open", "stopped", "superseded"] | None, Query(description="Only those in this state.")
@@ -207,6 +217,31 @@ class CallMany(Model):
     """How many Calls may be outstanding at a time."""
     timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
     """Seconds for each answer, from when its Call is sent."""
+
+
+class KeptMessage(Model):
+    """One OCPP-J message."""
+
+    at: _Time
+    direction: Literal["in", "out"]
+    """As the central system sees it: `in` is from the charge point."""
+    text: str
+    """As it was on the wire, but for a password; what is no UTF-8 is shown as U+FFFD."""
+    is_cut: bool
+    """Whether there was more of it: 4,096 bytes are kept."""
+    size: _Count
+    """Its length in bytes."""
+
+
+class KeptMessages(Model):
+    """The last messages of a charge point."""
+
+    messages: list[KeptMessage]
+    """In the order of time."""
+    cursor: str
+    """`after` of the request for newer ones."""
+    are_kept: bool
+    """`false` where the central system keeps no messages (`--keep-messages 0`)."""
 
 
 # -- transactions ---------------------------------------------------------------------------------
