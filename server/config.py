@@ -16,6 +16,8 @@ import configargparse
 import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port, seconds
 from server.bus import BadBus
+from server.chaos_file import read_chaos_file
+from server.chaos_schema import BadChaos, ChaosConfig
 from server.redis_bus import check_url as check_bus
 from server.security_options import SecurityOptions, add_security_options, security_options
 from server.store import DEFAULT as DEFAULT_STORE
@@ -71,6 +73,8 @@ class Config:
     """Seconds for a load balancer to see that it is not ready any more, before the first connection is closed."""
     security: SecurityOptions = field(default_factory=SecurityOptions)
     """Who may connect, and how much."""
+    chaos: ChaosConfig | None = None
+    """What goes wrong on purpose from the start; `None` for nothing."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -151,6 +155,8 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
     add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
         help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
     add_security_options(parser)
+    add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
+        help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
@@ -193,7 +199,15 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         drain_rate=options.drain_rate,
         drain_delay=options.drain_delay,
         security=security_options(options, parser.error),
+        chaos=options.chaos,
     )
+
+
+def _chaos(path: str) -> ChaosConfig:
+    try:
+        return read_chaos_file(Path(path))
+    except BadChaos as bad:
+        raise argparse.ArgumentTypeError(str(bad)) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -35,10 +35,10 @@ Entry = tuple[float, str, bool, bytes | Cut]
 """Seconds since 1970, the identity, whether it was sent and not received, and the message."""
 
 
-def cut(text: bytes | memoryview) -> Cut:
+def cut(text: bytes) -> Cut:
     """Return what is kept of a message that is too long."""
     # Masked first: half a password would not be found any more.
-    masked = for_log(bytes(text)).encode()
+    masked = for_log(text).encode()
     return Cut(masked[:MAX_TEXT].decode("utf-8", "ignore"), len(text))
 
 

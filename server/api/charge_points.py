@@ -26,6 +26,7 @@ from server.api.models import (
     ChargePointDetails,
     ChargePoints,
     Connected,
+    Filter,
     FleetGlance,
     Identity,
     KeptMessages,
@@ -153,7 +154,10 @@ class ChargePointRoutes:
             summary="Call many charge points",
             response_class=_Streamed,
             status_code=HTTPStatus.OK,
-            responses={**_STREAMED, **failing(HTTPStatus.UNPROCESSABLE_ENTITY, is_json=False)},
+            responses={
+                **_STREAMED,
+                **failing(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE, is_json=False),
+            },
         )
 
     async def charge_points(
@@ -256,9 +260,24 @@ class ChargePointRoutes:
             check(action, payload)
         except OcppError as error:
             return refused(error)
+        if body.identities is not None and body.filter is not None:
+            why = "either identities or a filter, and not both"
+            return failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", why)
         identities = None if body.identities is None else list(dict.fromkeys(body.identities))
+        if body.filter is not None:
+            identities = await self._find(body.filter)
         batches = self._fleet.call_many(identities, action, payload, body.timeout, body.concurrency)
         return _Streamed(self._lines(action, batches, identities))
+
+    async def _find(self, wanted: Filter) -> list[str]:
+        """Return the identities of connected charge points that a filter lets through."""
+        await self._fleet.settle()
+        return await self._records.find(
+            connected_to=self._fleet.nodes,
+            prefix=wanted.prefix,
+            registration=None if wanted.registration is None else Registered(wanted.registration),
+            boot={"chargePointVendor": wanted.vendor, "chargePointModel": wanted.model},
+        )
 
     async def _lines(
         self, action: str, batches: AsyncGenerator[list[Result], None], identities: list[str] | None
