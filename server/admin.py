@@ -102,9 +102,9 @@ def build_app(
         ChargePointRoutes(fleet, records, lifecycle),
         TransactionRoutes(store),
         SettingRoutes(settings, handlers, id_tags),
+        PageRoutes(),
         PasswordRoutes(passwords),
         ChaosRoutes(chaos),
-        PageRoutes(),
     ):
         routes.add_to(router)
     app = _Described(

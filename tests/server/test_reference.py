@@ -38,6 +38,7 @@ def test_the_page_has_the_defaults() -> None:
     named = {
         "--store": config.store,
         "--keep-transactions": str(config.keep_transactions),
+        "--keep-messages": str(config.keep_messages),
         "--processes": str(config.processes),
         "--drain-rate": str(config.drain_rate),
         "--drain-delay": f"{config.drain_delay:g}",
