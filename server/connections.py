@@ -35,6 +35,9 @@ from server.transactions import Kept
 MAX_MESSAGE: Final = 256 * 1024
 """Bytes; the longest message that is taken (RFC 6455, 7.4.1: else 1009)."""
 
+MAX_ANSWERING: Final = 100
+"""Calls of one charge point whose answers may wait for the store. One is all that J 4.1.1 allows; those of who
+floods must not be in everybody's way."""
 MAX_PING_SLOTS: Final = 256
 _PASSWORD: Final = "authorizationkey"  # noqa: S105  the name of a configuration key
 """It is write only (whitepaper 7): nothing that tells it is kept with the others."""
@@ -375,6 +378,7 @@ class CentralSystem:
             validate(action, Direction.REQ, frame.payload)
             result = handlers.handle(connection, action, frame.payload, connection.last_seen)
             if type(result) is Later:
+                _check_room(connection)
                 connection.answering = (*connection.answering, frame.unique_id)
                 self._journal.add(result.entry, partial(self._kept, connection, frame.unique_id, action, result))
                 received.handling.observe(time.monotonic() - began)
@@ -466,6 +470,11 @@ def _check_unique(connection: Connection, unique_id: str) -> None:
     if unique_id in connection.answering:
         # J 4.2.3: "an existing call with the same unique identifier is being handled already".
         raise OcppError(ErrorCode.GENERIC_ERROR, "a Call with this message id is being handled")
+
+
+def _check_room(connection: Connection) -> None:
+    if len(connection.answering) >= MAX_ANSWERING:
+        raise OcppError(ErrorCode.INTERNAL_ERROR, f"{MAX_ANSWERING} Calls wait to be kept already: send it again later")
 
 
 def _sure(kept: Kept | None) -> Kept:
