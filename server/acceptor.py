@@ -19,8 +19,8 @@ _BACKLOG: Final = 16384
 _AT_ONCE: Final = 64
 """Connections that are accepted before those that stand have their turn again."""
 _RECEIVE_BUFFER: Final = 32 * 1024
-"""Bytes that the kernel holds for a connection, more or less. Left to itself it takes many MiB from one that floods: all
-are then read in one go, while everybody else waits, into a buffer that grows with it and stays."""
+"""Bytes that the kernel holds for a connection, more or less. Left to itself it takes many MiB from one that floods:
+all are then read in one go, while everybody else waits, into a buffer that grows with it and stays."""
 _SHUTDOWN_TIMEOUT: Final = 5.0
 """Seconds for the other side of TLS to say that it is through, too."""
 _PAUSE: Final = 0.5

@@ -184,8 +184,6 @@ class CentralSystem:
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
-        # What those were last answered that are about to connect, where it matters.
-        self._recalled: dict[str, Registered] = {}
         # Connections that are to be closed once their last answers are out.
         self._leaving: dict[Connection, tuple[int, str]] = {}
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
@@ -196,14 +194,20 @@ class CentralSystem:
         self.seconds_per_slot = ping_interval / slots
         """How often `ping_next` has to be called; 0 for never."""
 
-    def connect(self, identity: str, peer: Peer) -> Connection:
-        """Take a new connection; one that this identity had before is closed."""
+    def connect(self, identity: str, peer: Peer, registered: Registered = Registered.UNKNOWN) -> Connection:
+        """Take a new connection; one that this identity had before is closed.
+
+        Args:
+            identity: who it is.
+            peer: the other end.
+            registered: what its last boot was answered, if that matters.
+        """
         now = time.monotonic()
         connection = Connection(self, identity, peer, now)
         before = self._connections.get(identity)
         if before is not None:
             self._replace(before)
-        connection.registered = self._recalled.pop(identity, Registered.UNKNOWN)
+        connection.registered = registered
         self._connections[identity] = connection
         self._records.connected(identity, connection.last_seen)
         connection.slot = self._slot
@@ -214,14 +218,6 @@ class CentralSystem:
         if self.opened is not None:
             self.opened(identity)
         return connection
-
-    async def recall(self, identity: str) -> None:
-        """Look up what a charge point that is about to connect was last answered when it booted.
-
-        Raises:
-            StoreFailed: there is no answer.
-        """
-        self._recalled[identity] = await self._records.registration(identity)
 
     def moved(self, identity: str) -> None:
         """A charge point has connected to another process: close what it had here."""

@@ -67,9 +67,7 @@ class CentralSystem:
         module: what is run; another one than `server` has to run that.
     """
 
-    def __init__(
-        self, log: Path, *args: str, env: Mapping[str, str] | None = None, module: str = "server"
-    ) -> None:
+    def __init__(self, log: Path, *args: str, env: Mapping[str, str] | None = None, module: str = "server") -> None:
         self._module = module
         self._log = log
         self._args = args
