@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import ssl
 import sys
 import threading
 import time
@@ -23,9 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import trustme
-
 from tests.fakes import wire_noise
+from tests.fakes.certificate import Certificate
 from tests.fakes.message_noise import TIME
 from tests.fakes.wire_attackers import Attacker, Report, Target, identity
 from tests.processes import TIMEOUT, CentralSystem
@@ -123,21 +121,6 @@ class Held:
     timers: int
     resident: int
     objects: dict[str, int]
-
-
-class Certificate:
-    """That of the central system, and what trusts it."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        issued = authority.issue_cert("localhost")
-        chain, key = folder / "chain.pem", folder / "key.pem"
-        issued.private_key_pem.write_to_path(key)
-        for each in issued.cert_chain_pems:
-            each.write_to_path(chain, append=True)
-        self.options = ["--tls-cert", str(chain), "--tls-key", str(key)]
-        self.client = ssl.create_default_context()
-        authority.configure_trust(self.client)
 
 
 class Observer:
