@@ -89,7 +89,7 @@ def test_no_charge_point_can_make_the_sum_of_energy_overflow(tmp_path: Path) -> 
             stop = {"transactionId": number, "meterStop": 2**63 - 1, "timestamp": TIME}
             assert station.call("StopTransaction", stop) == {}
         status, ledger = server.request("GET", "/api/v1/ledger")
-    assert (200, 3, 3 * (2**31 - 1)) == (status, ledger["stopped"], ledger["energy_wh"])
+    assert (status, ledger["stopped"], ledger["energy_wh"]) == (200, 3, 3 * (2**31 - 1))
 
 
 def test_one_message_is_one_anomaly_of_each_kind(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_connectors_that_1_6_does_not_allow_are_not_kept(tmp_path: Path) -> None
         for _ in range(100):
             station.call("StatusNotification", {"connectorId": 64, **status, "status": "Faulted"})
         connectors = server.request("GET", "/api/v1/charge-points/A")[1]["connectors"]
-    assert ["0", "1", "64"] == list(connectors)
+    assert list(connectors) == ["0", "1", "64"]
     assert connectors["64"]["status"] == "Faulted"
 
 
