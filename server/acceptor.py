@@ -18,6 +18,9 @@ _BACKLOG: Final = 16384
 """Connections that the kernel may hold until they are accepted: a whole fleet may come at once."""
 _AT_ONCE: Final = 64
 """Connections that are accepted before those that stand have their turn again."""
+_RECEIVE_BUFFER: Final = 32 * 1024
+"""Bytes that the kernel holds for a connection, more or less. Left to itself it takes many MiB from one that floods:
+all are then read in one go, while everybody else waits, into a buffer that grows with it and stays."""
 _SHUTDOWN_TIMEOUT: Final = 5.0
 """Seconds for the other side of TLS to say that it is through, too."""
 _PAUSE: Final = 0.5
@@ -162,6 +165,8 @@ def _bound(family: int, kind: int, number: int, address: tuple[Any, ...], *, reu
     bound = socket.socket(family, kind, number)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Handed down to each connection.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         if reuse_port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:

@@ -37,6 +37,9 @@ from server.transactions import Kept
 MAX_MESSAGE: Final = 256 * 1024
 """Bytes; the longest message that is taken (RFC 6455, 7.4.1: else 1009)."""
 
+MAX_ANSWERING: Final = 100
+"""Calls of one charge point whose answers may wait for the store. One is all that J 4.1.1 allows; those of who
+floods must not be in everybody's way."""
 MAX_PING_SLOTS: Final = 256
 _PASSWORD: Final = "authorizationkey"  # noqa: S105  the name of a configuration key
 """It is write only (whitepaper 7): nothing that tells it is kept with the others."""
@@ -212,8 +215,6 @@ class CentralSystem:
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
-        # What those were last answered that are about to connect, where it matters.
-        self._recalled: dict[str, Registered] = {}
         # Connections that are to be closed once their last answers are out.
         self._leaving: dict[Connection, tuple[int, str]] = {}
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
@@ -224,14 +225,20 @@ class CentralSystem:
         self.seconds_per_slot = ping_interval / slots
         """How often `ping_next` has to be called; 0 for never."""
 
-    def connect(self, identity: str, peer: Peer) -> Connection:
-        """Take a new connection; one that this identity had before is closed."""
+    def connect(self, identity: str, peer: Peer, registered: Registered = Registered.UNKNOWN) -> Connection:
+        """Take a new connection; one that this identity had before is closed.
+
+        Args:
+            identity: who it is.
+            peer: the other end.
+            registered: what its last boot was answered, if that matters.
+        """
         now = time.monotonic()
         connection = Connection(self, identity, peer, now)
         before = self._connections.get(identity)
         if before is not None:
             self._replace(before)
-        connection.registered = self._recalled.pop(identity, Registered.UNKNOWN)
+        connection.registered = registered
         self._connections[identity] = connection
         self._records.connected(identity, connection.last_seen)
         connection.slot = self._slot
@@ -242,14 +249,6 @@ class CentralSystem:
         if self.opened is not None:
             self.opened(identity)
         return connection
-
-    async def recall(self, identity: str) -> None:
-        """Look up what a charge point that is about to connect was last answered when it booted.
-
-        Raises:
-            StoreFailed: there is no answer.
-        """
-        self._recalled[identity] = await self._records.registration(identity)
 
     def moved(self, identity: str) -> None:
         """A charge point has connected to another process: close what it had here."""
@@ -407,6 +406,7 @@ class CentralSystem:
             validate(action, Direction.REQ, frame.payload)
             result = handlers.handle(connection, action, frame.payload, connection.last_seen)
             if type(result) is Later:
+                _check_room(connection)
                 connection.answering = (*connection.answering, frame.unique_id)
                 self._journal.add(result.entry, partial(self._kept, connection, frame.unique_id, action, result))
                 received.handling.observe(time.monotonic() - began)
@@ -511,6 +511,11 @@ def _check_unique(connection: Connection, unique_id: str) -> None:
     if unique_id in connection.answering:
         # J 4.2.3: "an existing call with the same unique identifier is being handled already".
         raise OcppError(ErrorCode.GENERIC_ERROR, "a Call with this message id is being handled")
+
+
+def _check_room(connection: Connection) -> None:
+    if len(connection.answering) >= MAX_ANSWERING:
+        raise OcppError(ErrorCode.INTERNAL_ERROR, f"{MAX_ANSWERING} Calls wait to be kept already: send it again later")
 
 
 def _sure(kept: Kept | None) -> Kept:

@@ -17,6 +17,7 @@ from ampswarm.ocppj.identity import InvalidIdentity, identity_from_path, negotia
 from server.authentication import Certificate, PasswordCheck, check_certificate
 from server.limits import Admission, Overload, Place, TokenBucket, TrustedProxies
 from server.metrics import RefusalReason
+from server.records import Registered
 from server.store import StoreFailed
 from server.upgrade import MAX_HEAD, BadRequest, Refusal, Request, http_response, parse_head, websocket_key
 
@@ -47,6 +48,8 @@ class Entry:
     subprotocol: str | None
     key: str
     """Sec-WebSocket-Key of the request."""
+    registered: Registered = Registered.UNKNOWN
+    """What its last boot was answered, where that was looked up."""
 
 
 Open = Callable[[asyncio.Transport, Entry, bytes, Place | None], None]
@@ -81,8 +84,8 @@ class Handshakes:
         proxies: whose X-Forwarded-For is believed; `None` for nobody's.
         passwords: checks passwords; `None` asks for none.
         organization: the O of client certificates; `None` for any.
-        recall: awaited for each identity before it is let in; raises StoreFailed when that is not possible now.
-            `None` where there is nothing to recall.
+        recall: returns what an identity's last boot was answered, before it is let in; raises StoreFailed when
+            that is not possible now. `None` where nobody asks.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Handshakes:
         proxies: TrustedProxies | None = None,
         passwords: PasswordCheck | None = None,
         organization: str | None = None,
-        recall: Callable[[str], Awaitable[None]] | None = None,
+        recall: Callable[[str], Awaitable[Registered]] | None = None,
     ) -> None:
         self.recall = recall
         self.report = report
@@ -303,7 +306,7 @@ class Handshake(asyncio.BufferedProtocol):
             if passwords is not None:
                 refusal = await passwords.check(entry.identity, authorization)
             if refusal is None and self._shared.recall is not None:
-                await self._shared.recall(entry.identity)
+                entry.registered = await self._shared.recall(entry.identity)
         except StoreFailed as failed:
             retry = (("Retry-After", f"{_RESTART_RETRY_AFTER}"),)
             inside = f"the store failed: {failed.reason}"

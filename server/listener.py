@@ -45,14 +45,25 @@ _LOGGER.logger.addFilter(lambda record: record.exc_info is not None)
 class _PicowsPeer(WSListener):
     """One WebSocket connection: joins fragments, keeps to RFC 6455, hands whole messages on."""
 
-    __slots__ = ("_cause", "_central", "_closing", "_connection", "_fragments", "_identity", "_place", "_transport")
+    __slots__ = (
+        "_cause",
+        "_central",
+        "_closing",
+        "_connection",
+        "_fragments",
+        "_identity",
+        "_place",
+        "_registered",
+        "_transport",
+    )
 
     max_message: ClassVar[int] = MAX_MESSAGE
     """Bytes."""
 
-    def __init__(self, central: CentralSystem, identity: str | None, place: Place | None) -> None:
+    def __init__(self, central: CentralSystem, entry: Entry, place: Place | None) -> None:
         self._central = central
-        self._identity = identity
+        self._identity = entry.identity
+        self._registered = entry.registered
         self._place = place
         self._connection: Connection | None = None
         self._transport: WSTransport | None = None
@@ -68,7 +79,7 @@ class _PicowsPeer(WSListener):
             # J 3.2: complete the handshake without a subprotocol, then immediately close.
             self.close(CloseCode.PROTOCOL_ERROR, "no common subprotocol: this is OCPP 1.6")
         else:
-            self._connection = self._central.connect(self._identity, self)
+            self._connection = self._central.connect(self._identity, self, self._registered)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         msg_type = frame.msg_type
@@ -186,8 +197,8 @@ class _LimitedPeer(_PicowsPeer):
 
     messages_per_second: ClassVar[int] = 1
 
-    def __init__(self, central: CentralSystem, identity: str | None, place: Place | None) -> None:
-        super().__init__(central, identity, place)
+    def __init__(self, central: CentralSystem, entry: Entry, place: Place | None) -> None:
+        super().__init__(central, entry, place)
         rate = self.messages_per_second
         self._bucket = TokenBucket(rate, _BURST_SECONDS * rate, time.monotonic())
 
@@ -216,7 +227,7 @@ def opener(central: CentralSystem, *, max_message: int = MAX_MESSAGE, messages_p
     max_frame = _FRAME_PER_MESSAGE * max_message
 
     def open_websocket(transport: asyncio.Transport, entry: Entry, rest: bytes, place: Place | None) -> None:
-        peer = kind(central, entry.identity, place)
+        peer = kind(central, entry, place)
 
         def route(_: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
             headers = None if entry.subprotocol is None else {"Sec-WebSocket-Protocol": entry.subprotocol}

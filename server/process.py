@@ -243,7 +243,7 @@ class Process:
         open_websocket = opener(
             central, max_message=limits.max_message_bytes, messages_per_second=limits.max_messages_per_second
         )
-        recall = central.recall if config.require_boot else None
+        recall = self._records.registration if config.require_boot else None
         handshakes = self._security.handshakes(
             central, open_websocket, lambda: central.is_closing, self._status, recall
         )

@@ -19,12 +19,12 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, true, update
 
 from ampswarm.ocppj.frames import Payload
-from server.sql import in_set, storable, storable_integer, upsert
+from server.sql import in_set, storable, upsert
 from server.store import Store, StoreFailed
 from server.tables import CHARGE_POINTS, CONNECTORS
 
 MAX_CONNECTORS: Final = 64
-"""Connectors whose status is kept, for each charge point."""
+"""The highest number of a connector whose status is kept: they are numbered from 1 without gaps (core 3.8)."""
 MAX_CONFIGURATION: Final = 500
 """Configuration keys that are kept, for each charge point."""
 _FLUSH_INTERVAL: Final = 1.0
@@ -125,8 +125,8 @@ class Records:
         change.last_seen = utc
         if change.statuses is None:
             change.statuses = {}
-        if len(change.statuses) < MAX_CONNECTORS:
-            change.statuses[storable_integer(payload["connectorId"])] = orjson.dumps(payload).decode()
+        if 0 <= payload["connectorId"] <= MAX_CONNECTORS:
+            change.statuses[payload["connectorId"]] = orjson.dumps(payload).decode()
 
     def configured(self, identity: str, keys: Sequence[Payload]) -> None:
         """A charge point has told configuration keys (core 7.29), or has taken new values."""

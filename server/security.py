@@ -13,6 +13,7 @@ from server.authentication import PasswordCheck, PasswordSource
 from server.handshake import Handshakes, Open, Report, Status
 from server.limits import Admission, TrustedProxies
 from server.password_file import BadPasswordFile, PasswordFile
+from server.records import Registered
 from server.security_options import SecurityOptions
 from server.tls import BadTls, server_context
 
@@ -57,7 +58,7 @@ class Security:
         open_websocket: Open,
         is_closing: Callable[[], bool],
         status: Status | None,
-        recall: Callable[[str], Awaitable[None]] | None = None,
+        recall: Callable[[str], Awaitable[Registered]] | None = None,
     ) -> Handshakes:
         """Return what all connections begin with. See Handshakes."""
         options = self._options

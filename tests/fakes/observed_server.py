@@ -43,7 +43,7 @@ def _tell(_number: int, _frame: FrameType | None) -> None:
             "number": next(_numbers),
             "tasks": len(asyncio.all_tasks()),
             "timers": timers,
-            "files": len(os.listdir("/proc/self/fd")),
+            "files": len(list(Path("/proc/self/fd").iterdir())),
             "resident": pages * os.sysconf("SC_PAGE_SIZE"),
             "held": dict(sorted(held.items())),
         }

@@ -16,7 +16,9 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from tests.fakes import message_noise
 from tests.fakes import wire_noise as noise
+from tests.fakes.wire_watch import Incoming, Violation
 
 PATIENCE: Final = 20.0
 """Seconds for an answer that must come."""
@@ -33,8 +35,6 @@ class Target:
     tls_port: int
     tls: ssl.SSLContext
     """Of a client that trusts it."""
-    handshake_timeout: float
-    """Seconds."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _Line:
 
     def __init__(self, target: Target, random: Random) -> None:
         self.random = random
-        self.incoming = noise.Incoming()
+        self.incoming = Incoming()
         self.is_over = False
         """Whether the central system has ended it."""
         is_secure = random.random() < 0.3
@@ -121,7 +121,7 @@ class _Line:
                     # Not SSLSocket's own, after which it would hand out what is still encrypted.
                     socket.socket.shutdown(self._sock, socket.SHUT_WR)
                 if not self.read_until(lambda: self.is_over):
-                    raise noise.Violation("a connection outlived its half-close")
+                    raise Violation("a connection outlived its half-close")
             case 2:
                 while self.read():
                     pass
@@ -213,7 +213,7 @@ class Attacker(threading.Thread):
                     break
             line.read_until(lambda: line.is_over)
             if not line.is_over:
-                raise noise.Violation(f"a request may take {time.monotonic() - began:.1f} s")
+                raise Violation(f"a request may take {time.monotonic() - began:.1f} s")
 
     def _frames(self) -> None:
         with self._line() as line:
@@ -233,19 +233,21 @@ class Attacker(threading.Thread):
         """Messages cost nobody a connection, however broken: the next Heartbeat is answered."""
         with self._line() as line:
             if not line.open(self.identity):
-                raise noise.Violation(f"it was not let in: {line.incoming.status!r}")
+                raise Violation(f"it was not let in: {line.incoming.status!r}")
             known = 1
             for _ in range(self._random.randrange(1, 40)):
                 called = [each for each in line.incoming.messages if each[0] == 2]
                 outstanding = called[-1][1] if called else None
                 if self._random.random() < 0.2:
-                    sent = noise.call(self._random, known)
+                    sent = message_noise.call(self._random, known)
                 else:
-                    sent = noise.message(self._random, outstanding)
+                    sent = message_noise.message(self._random, outstanding)
                 line.send(noise.text(sent.encode()))
                 if self._random.random() < 0.3:
                     line.read()
-                    known = next((each[2]["transactionId"] for each in line.incoming.messages if _is_start(each)), known)
+                    known = next(
+                        (each[2]["transactionId"] for each in line.incoming.messages if _is_start(each)), known
+                    )
             self._check_alive(line)
             line.end()
             self._told(line)
@@ -255,7 +257,7 @@ class Attacker(threading.Thread):
         wanted = f"sentinel-{self._sentinels}"
         line.send(noise.text(json.dumps([2, wanted, "Heartbeat", {}]).encode()))
         if not line.read_until(lambda: any(each[:2] == [3, wanted] for each in line.incoming.messages)):
-            raise noise.Violation(f"no answer after messages; closed with {line.incoming.closed}, over: {line.is_over}")
+            raise Violation(f"no answer after messages; closed with {line.incoming.closed}, over: {line.is_over}")
 
     def _answers(self) -> None:
         """Wrong answers to Calls, which somebody sends to this identity all the time."""
@@ -265,7 +267,7 @@ class Attacker(threading.Thread):
             line.read_until(lambda: any(each[0] == 2 for each in line.incoming.messages), 0.5)
             for each in [each for each in line.incoming.messages if each[0] == 2]:
                 for _ in range(self._random.randrange(1, 3)):
-                    line.send(noise.text(noise.answer(each[2], each[1], self._random).encode()))
+                    line.send(noise.text(message_noise.answer(each[2], each[1], self._random).encode()))
             self._check_alive(line)
             line.end()
             self._told(line)
@@ -288,7 +290,7 @@ class Attacker(threading.Thread):
                 return
             count = self._random.choice((3, 30, 300, 3000))
             for number in range(count):
-                start = {"connectorId": number % 3, "idTag": "T", "meterStart": number, "timestamp": noise.TIME}
+                start = {"connectorId": number % 3, "idTag": "T", "meterStart": number, "timestamp": message_noise.TIME}
                 unique_id = self._random.choice(("same", f"t{number}"))
                 line.send(noise.text(json.dumps([2, unique_id, "StartTransaction", start]).encode()))
             if self._random.random() < 0.5:
@@ -301,12 +303,12 @@ class Attacker(threading.Thread):
         with self._line() as line:
             if not line.open(self.identity):
                 return
-            start = {"connectorId": 1, "idTag": "T", "meterStart": 2**31 - 1, "timestamp": noise.TIME}
+            start = {"connectorId": 1, "idTag": "T", "meterStart": 2**31 - 1, "timestamp": message_noise.TIME}
             line.send(noise.text(json.dumps([2, "start", "StartTransaction", start]).encode()))
             line.read_until(lambda: any(_is_start(each) for each in line.incoming.messages))
             known = next((each[2]["transactionId"] for each in line.incoming.messages if _is_start(each)), 0)
             for _ in range(self._random.choice((1, 10))):
-                line.send(noise.text(noise.bulk(self._random, known).encode()))
+                line.send(noise.text(message_noise.bulk(self._random, known).encode()))
             if self._random.random() < 0.5:
                 self._check_alive(line)
             line.end()
@@ -322,7 +324,7 @@ class Attacker(threading.Thread):
                 line.send(noise.upgrade("twin", self._random))
                 if self._random.random() < 0.5:
                     line.read()
-                    line.send(noise.text(noise.call(self._random).encode()))
+                    line.send(noise.text(message_noise.call(self._random).encode()))
             for line in lines:
                 line.end()
                 self._told(line)

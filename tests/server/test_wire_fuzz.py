@@ -9,7 +9,7 @@ import json
 import os
 import random
 import signal
-import ssl
+import sys
 import threading
 import time
 import urllib.request
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import trustme
-
 from tests.fakes import wire_noise
+from tests.fakes.certificate import Certificate
+from tests.fakes.message_noise import TIME
 from tests.fakes.wire_attackers import Attacker, Report, Target, identity
 from tests.processes import TIMEOUT, CentralSystem
 from tests.server.station import Station
@@ -67,15 +67,16 @@ class Healthy:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             assert self.ask("Heartbeat", {}).keys() == {"currentTime"}
-            start = {"connectorId": 1, "idTag": "T", "meterStart": 100 * len(self.transactions), "timestamp": wire_noise.TIME}
+            meter = 100 * len(self.transactions)
+            start = {"connectorId": 1, "idTag": "T", "meterStart": meter, "timestamp": TIME}
             started = self.ask("StartTransaction", start)
             assert started["idTagInfo"] == {"status": "Accepted"}
             number = started["transactionId"]
             assert number > 0
             self.transactions.append(number)
-            value = {"timestamp": wire_noise.TIME, "sampledValue": [{"value": str(start["meterStart"] + 1)}]}
+            value = {"timestamp": TIME, "sampledValue": [{"value": str(meter + 1)}]}
             assert self.ask("MeterValues", {"connectorId": 1, "transactionId": number, "meterValue": [value]}) == {}
-            stop = {"transactionId": number, "meterStop": start["meterStart"] + 50, "timestamp": wire_noise.TIME}
+            stop = {"transactionId": number, "meterStop": meter + 50, "timestamp": TIME}
             assert self.ask("StopTransaction", stop) == {}
             self.command()
             time.sleep(0.01)
@@ -99,7 +100,9 @@ class Operator(threading.Thread):
     def run(self) -> None:
         while not self._is_over.is_set():
             name = quote(identity(self._random.randrange(ATTACKERS)))
-            action = self._random.choice(["ClearCache", "GetConfiguration", "GetLocalListVersion", "ChangeConfiguration"])
+            action = self._random.choice(
+                ["ClearCache", "GetConfiguration", "GetLocalListVersion", "ChangeConfiguration"]
+            )
             payload = {"key": "A", "value": "B"} if action == "ChangeConfiguration" else {}
             path = f"/api/v1/charge-points/{name}/calls/{action}?timeout=0.3"
             self.statuses[self._server.request("POST", path, payload)[0]] += 1
@@ -180,25 +183,22 @@ def check_log(path: Path) -> None:
         assert line["event"] != "log", line["message"]
 
 
+def say(line: str) -> None:
+    """Print a line, which pytest shows when the test fails."""
+    sys.stdout.write(f"{line}\n")
+
+
 def test_attackers_disturb_nobody_and_leave_nothing_behind(tmp_path: Path) -> None:
     """Whatever comes over the wire: no crash, no leak, no fault, and every healthy charge point is served."""
     seed = wire_noise.seed()
-    print(f"to repeat: WIRE_FUZZ_SEED={seed}")  # noqa: T201  pytest shows it when the test fails
-    ca = trustme.CA()
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    issued = ca.issue_cert("localhost")
-    issued.private_key_pem.write_to_path(key)
-    for each in issued.cert_chain_pems:
-        each.write_to_path(certificate, append=True)
-    client = ssl.create_default_context()
-    ca.configure_trust(client)
-    log = tmp_path / "log"
+    say(f"to repeat: WIRE_FUZZ_SEED={seed}")
     options = [
         *("--handshake-timeout", str(HANDSHAKE_TIMEOUT), "--ping-interval-ms", "1000", "--boot-interval", "3600"),
-        *("--tls-cert", str(certificate), "--tls-key", str(key), "--log-payload", "false"),
+        *(certificate := Certificate(tmp_path)).options,
     ]
+    log = tmp_path / "log"
     with CentralSystem(log, *options, module="tests.fakes.observed_server") as server, ExitStack() as opened:
-        target = Target(server.port, server.tls_port, client, HANDSHAKE_TIMEOUT)
+        target = Target(server.port, server.tls_port, certificate.client)
         healthy = [Healthy(server, f"healthy {number}") for number in range(HEALTHY)]
         for each in healthy:
             each.connect(opened)
@@ -210,8 +210,9 @@ def test_attackers_disturb_nobody_and_leave_nothing_behind(tmp_path: Path) -> No
         for number in range(ROUNDS):
             attack(server, target, healthy, f"{seed}/{number}", SECONDS / ROUNDS, report)
             after.append(rest(server, observer, before))
-        print([round(each.resident / 2**20, 1) for each in (before, *after)], dict(report.done), dict(report.statuses))  # noqa: T201
-        print(f"slowest {max(max(each.latencies) for each in healthy):.3f} s of {sum(len(each.latencies) for each in healthy)}")  # noqa: T201
+        say(f"resident: {[round(each.resident / 2**20, 1) for each in (before, *after)]} MiB; did {dict(report.done)}")
+        latencies = [latency for each in healthy for latency in each.latencies]
+        say(f"the slowest of {len(latencies)} answers: {max(latencies):.3f} s; HTTP answers: {dict(report.statuses)}")
         assert after[-1].resident < after[-2].resident + LEAK
         check_healthy(server, healthy)
         check_ledger(server)
@@ -248,10 +249,12 @@ def rest(server: CentralSystem, observer: Observer, before: Held | None) -> Held
     if before is None:
         return held
     return observer.look_until(
-        lambda held: held.files <= before.files
-        and held.tasks <= before.tasks
-        and held.timers <= before.timers
-        and held.objects == before.objects,
+        lambda held: (
+            held.files <= before.files
+            and held.tasks <= before.tasks
+            and held.timers <= before.timers
+            and held.objects == before.objects
+        ),
         f"more than {before}",
     )
 
