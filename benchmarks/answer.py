@@ -14,10 +14,12 @@ from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
 from benchmarks.messages import BOOT, HEARTBEAT, METER_VALUES, call
 from server.calls import Calls
+from server.config import Config
 from server.connections import CentralSystem
 from server.handlers import Handlers
 from server.id_tags import IdTags
 from server.journal import Journal
+from server.messages import Messages
 from server.metrics import Metrics
 from server.records import Records
 from server.store import open_store
@@ -51,7 +53,10 @@ def _central_system() -> CentralSystem:
     records = Records(store, "bench", print)
     journal = Journal(store, "bench", id_tags.is_one_at_a_time, metrics, print, print)
     handlers = Handlers(records, id_tags, metrics, boot_interval=300, require_boot=False)
-    return CentralSystem(handlers, Calls(UniqueIds("bench"), metrics), journal, records, metrics, LifecycleLog(None))
+    calls = Calls(UniqueIds("bench"), metrics)
+    central = CentralSystem(handlers, calls, journal, records, metrics, LifecycleLog(None))
+    central.messages = Messages(Config().keep_messages)
+    return central
 
 
 def measure() -> dict[str, list[float]]:
