@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import contextlib
 import hmac
 import os
 import secrets
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from server.metrics import RefusalReason
 from server.passwords import BadHash, Cost, cost_of, nobodys_hash, verify
+from server.store import StoreFailed
 from server.upgrade import Refusal
 
 MAX_VERIFIED: Final = 1_000_000
@@ -34,12 +36,16 @@ CHALLENGE: Final = (("WWW-Authenticate", 'Basic realm="OCPP-J", charset="UTF-8"'
 class PasswordSource(Protocol):
     """Where the hashes of charge points' passwords are."""
 
-    async def find(self, identity: str) -> str | None:
-        """Return the hash of a charge point's password (Argon2id, PHC format); `None` if it has none.
+    async def find(self, identity: str) -> Sequence[str]:
+        """Return the hashes of a charge point's password (Argon2id, PHC format); empty if it has none.
 
-        Asked at every connection: a change counts from the next one on. Whatever it raises is taken for an
-        outage of the source: the charge point is told to come back.
+        There are two while it is not known whether a charge point has taken a new one (whitepaper A01): the
+        one before comes first. Asked at every connection: a change counts from the next one on. Whatever it
+        raises is taken for an outage of the source: the charge point is told to come back.
         """
+
+    async def used(self, identity: str, phc: str) -> None:
+        """A charge point has come with a password that is not the first of its hashes."""
 
 
 class VerifiedPasswords:
@@ -123,33 +129,40 @@ class PasswordCheck:
             return password
         try:
             async with asyncio.timeout(_SOURCE_TIMEOUT):
-                phc = await self._source.find(identity)
+                hashes = await self._source.find(identity)
         except Exception as error:  # noqa: BLE001  whatever it is: nobody can be let in unseen
             return _busy(f"passwords cannot be looked up: {type(error).__name__}")
-        if phc is not None and self._verified.knows(identity, password, phc):
-            return None
-        if self.waiting >= MAX_WAITING:
-            return _busy("too many passwords wait for their hash")
-        self.waiting += 1
-        try:
-            refusal = await self._verify(password, phc)
-        finally:
-            self.waiting -= 1
-        if refusal is None and phc is not None:
-            self._verified.remember(identity, password, phc)
-        return refusal
+        right = next((phc for phc in hashes if self._verified.knows(identity, password, phc)), None)
+        if right is None:
+            if self.waiting >= MAX_WAITING:
+                return _busy("too many passwords wait for their hash")
+            self.waiting += 1
+            try:
+                outcome = await self._verify(password, hashes)
+            finally:
+                self.waiting -= 1
+            if isinstance(outcome, Refusal):
+                return outcome
+            right = outcome
+            self._verified.remember(identity, password, right)
+        if right != hashes[0]:
+            # Where that is not kept, both stay good.
+            with contextlib.suppress(StoreFailed):
+                await self._source.used(identity, right)
+        return None
 
-    async def _verify(self, password: bytes, phc: str | None) -> Refusal | None:
+    async def _verify(self, password: bytes, hashes: Sequence[str]) -> str | Refusal:
+        """Return the hash that is that of the password, or why there is none."""
         loop = asyncio.get_running_loop()
         try:
-            is_right = await loop.run_in_executor(self._threads, verify, password, phc or self._nobodys)
+            for phc in hashes or (self._nobodys,):
+                if await loop.run_in_executor(self._threads, verify, password, phc) and hashes:
+                    return phc
         except BadHash:
             return _unauthorized("the hash on record cannot be used")
         except RuntimeError:  # the threads were shut down
             return _busy("the central system is going away")
-        if phc is None:
-            return _unauthorized("unknown charge point")
-        return None if is_right else _unauthorized("wrong password")
+        return _unauthorized("wrong password" if hashes else "unknown charge point")
 
 
 def _claimed(identity: str, authorization: str) -> bytes | Refusal:

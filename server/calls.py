@@ -34,6 +34,8 @@ class Outcome(StrEnum):
     INVALID_ANSWER = "InvalidAnswer"
     """The answer is no CallResult or CallError, or breaks the schema of the action."""
     SHUTTING_DOWN = "ShuttingDown"
+    NOT_KEPT = "NotKept"
+    """What has to be known before the Call is sent cannot be kept."""
     UNREACHABLE = "Unreachable"
     """The process that the charge point is connected to has gone, or does not answer."""
 
@@ -66,6 +68,7 @@ class _Pending:
     action: str
     text: bytes
     timeout: float
+    payload: Payload
     future: asyncio.Future[Payload]
     asked_at: float
     """Seconds, monotonic."""
@@ -111,6 +114,8 @@ class Calls:
         self._unique_ids = unique_ids
         self._metrics = metrics
         self._lines: dict[str, _Line] = {}
+        self.answered_with: Callable[[str, str, Payload, Payload], None] | None = None
+        """Called with the identity, the action, the request's payload and that of each valid CallResult."""
         self._is_closed = False
 
     def start(
@@ -145,7 +150,7 @@ class Calls:
         except ValueError as error:
             raise OcppError(ErrorCode.FORMATION_VIOLATION, str(error)) from None
         future: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
-        pending = _Pending(unique_id, action, text, timeout, future, time.monotonic())
+        pending = _Pending(unique_id, action, text, timeout, payload, future, time.monotonic())
         if line is None:
             line = self._lines[identity] = _Line(send)
         line.queue.append(pending)
@@ -171,7 +176,7 @@ class Calls:
             self._fail(pending, failed)
         else:
             assert type(frame) is CallResult
-            self._take_result(pending, frame.payload)
+            self._take_result(identity, pending, frame.payload)
         self._go_on(identity, line)
         return True
 
@@ -233,13 +238,16 @@ class Calls:
         self._fail(pending, CallFailed(Outcome.TIMED_OUT, f"no answer in {pending.timeout:g} s"))
         self._go_on(identity, line)
 
-    def _take_result(self, pending: _Pending, payload: Payload) -> None:
+    def _take_result(self, identity: str, pending: _Pending, payload: Payload) -> None:
         try:
             validate(pending.action, Direction.CONF, payload)
         except OcppError as error:
             self._fail(pending, CallFailed(Outcome.INVALID_ANSWER, str(error), details=_told({"payload": payload})))
             return
         self._metrics.sent[pending.action].outcomes[RESULT] += 1
+        if self.answered_with is not None:
+            # Whether anybody still waits for it or not: the charge point has done what it says.
+            self.answered_with(identity, pending.action, pending.payload, payload)
         if not pending.future.done():
             pending.future.set_result(payload)
 

@@ -28,6 +28,8 @@ _VALIDITY: Final = dt.timedelta(days=365)
 _CLOCK_SKEW: Final = dt.timedelta(minutes=5)
 """By how much a charge point's clock may be behind without taking the certificate for one of the future."""
 _CALL_TIMEOUT: Final = 60.0
+_MAX_WAITING: Final = 1000
+"""Certificates that may wait to be signed, or to be accepted by their charge points."""
 _LEAST_RSA_BITS: Final = 2048
 _LEAST_EC_BITS: Final = 224
 
@@ -75,8 +77,13 @@ class CertificateAuthority:
             each.public_bytes(serialization.Encoding.PEM) for each in certificates if each.subject != each.issuer
         )
 
-    def check(self, csr: str) -> x509.CertificateSigningRequest:
+    def check(self, csr: str, identity: str, organization: str | None) -> x509.CertificateSigningRequest:
         """Return the certificate signing request in `csr`.
+
+        Args:
+            csr: as PEM.
+            identity: of the charge point that asks: the CN, or it could have the certificate of another one.
+            organization: what the O must be; `None` for anything.
 
         Raises:
             BadRequest: it cannot be read, is not signed by its own key, or would give a certificate
@@ -98,9 +105,15 @@ class CertificateAuthority:
             raise BadRequest("its key is neither RSA nor elliptic curve")
         if not is_strong:
             raise BadRequest(f"its key has only {key.key_size} bits")
-        for name, oid in (("commonName", NameOID.COMMON_NAME), ("organizationName", NameOID.ORGANIZATION_NAME)):
-            if not request.subject.get_attributes_for_oid(oid):
+        for name, oid, wanted in (
+            ("commonName", NameOID.COMMON_NAME, identity),
+            ("organizationName", NameOID.ORGANIZATION_NAME, organization),
+        ):
+            values = [attribute.value for attribute in request.subject.get_attributes_for_oid(oid)]
+            if not values:
                 raise BadRequest(f"its subject has no {name}")
+            if wanted is not None and values != [wanted]:
+                raise BadRequest(f"the {name} of its subject is not this charge point's")
         return request
 
     def sign(self, request: x509.CertificateSigningRequest, now: dt.datetime) -> str:
@@ -139,6 +152,7 @@ class CertificateDesk:
         call: sends a Call: identity, action, payload, seconds.
         metrics: where requests and their ends are counted.
         lifecycle: where refusals are logged.
+        organization: the O that a certificate must have; `None` for any.
     """
 
     def __init__(
@@ -147,7 +161,9 @@ class CertificateDesk:
         call: Callable[[str, str, Payload, float], Awaitable[Payload]],
         metrics: Metrics,
         lifecycle: LifecycleLog,
+        organization: str | None = None,
     ) -> None:
+        self._organization = organization
         self._authority = authority
         self._call = call
         self._metrics = metrics
@@ -161,8 +177,11 @@ class CertificateDesk:
 
         If so, CertificateSigned.req follows, after the answer to this one.
         """
+        if len(self._tasks) >= _MAX_WAITING:
+            self._count(identity, "rejected", "too many wait to be signed")
+            return False
         try:
-            request = self._authority.check(csr)
+            request = self._authority.check(csr, identity, self._organization)
         except BadRequest as bad:
             self._count(identity, "rejected", str(bad))
             return False

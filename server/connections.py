@@ -5,6 +5,7 @@ Knows nothing of sockets: `listener` hands in what arrives and lends each connec
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,12 +27,13 @@ from ampswarm.ocppj.frames import (
     refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
-from server.calls import CallFailed, Calls, Outcome
+from server.calls import CallFailed, Calls, Outcome, check
 from server.handlers import Handlers, Later
 from server.journal import Journal
 from server.messages import MAX_TEXT, Messages, cut
 from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
-from server.records import Records, Registered
+from server.records import Records, Registered, is_password
+from server.store import StoreFailed
 from server.transactions import Kept
 
 MAX_MESSAGE: Final = 256 * 1024
@@ -41,8 +43,6 @@ MAX_ANSWERING: Final = 100
 """Calls of one charge point whose answers may wait for the store. One is all that J 4.1.1 allows; those of who
 floods must not be in everybody's way."""
 MAX_PING_SLOTS: Final = 256
-_PASSWORD: Final = "authorizationkey"  # noqa: S105  the name of a configuration key
-"""It is write only (whitepaper 7): nothing that tells it is kept with the others."""
 
 PayloadLog = Callable[[str, str, bytes], None]
 """Takes a charge point's identity, `in` or `out`, and the message."""
@@ -75,6 +75,20 @@ class Peer(Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
+
+
+class PasswordChanges(Protocol):
+    """Where charge points' passwords are, while they change over OCPP; see `server.stored_passwords`."""
+
+    async def propose(self, identity: str, authorization_key: str) -> None:
+        """Let a charge point in with a new password too, from before it gets to know it.
+
+        Raises:
+            StoreFailed: that is not kept.
+        """
+
+    def decided(self, identity: str, authorization_key: str, *, is_taken: bool) -> None:
+        """A charge point has taken its new password, or has not: the other one is forgotten."""
 
 
 class Interference(Protocol):
@@ -197,6 +211,7 @@ class CentralSystem:
     ) -> None:
         self._handlers = handlers
         self._calls = calls
+        calls.answered_with = self._answered_with
         self._journal = journal
         self._records = records
         self._metrics = metrics
@@ -204,8 +219,8 @@ class CentralSystem:
         self.log_payload = log_payload
         self.messages: Messages | None = None
         """Where the last messages are kept; `None` keeps none."""
-        self.password_changed: Callable[[str, str], None] | None = None
-        """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
+        self.passwords: PasswordChanges | None = None
+        """Where passwords are that change over OCPP; `None` where they do not."""
         self.opened: Callable[[str], None] | None = None
         """Called with the identity of each charge point that connects."""
         self.closed: Callable[[Connection], None] | None = None
@@ -215,6 +230,7 @@ class CentralSystem:
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
+        self._writing: set[asyncio.Task[None]] = set()
         # Connections that are to be closed once their last answers are out.
         self._leaving: dict[Connection, tuple[int, str]] = {}
         # Connections are pinged in turns, spread over the interval: a wheel of slots instead of
@@ -344,12 +360,13 @@ class CentralSystem:
         connection = self._connections.get(identity)
         if connection is None:
             raise CallFailed(Outcome.NOT_CONNECTED)
-        result = await self._calls.start(identity, connection.send, action, payload, timeout)
-        if action == "GetConfiguration":
-            self._records.configured(identity, result.get("configurationKey", []))
-        elif action == "ChangeConfiguration" and result["status"] == "Accepted":
-            self._reconfigured(identity, payload)
-        return result
+        if self.passwords is not None and action == "ChangeConfiguration" and is_password(payload.get("key", "")):
+            check(action, payload)
+            try:
+                await self.passwords.propose(identity, payload["value"])
+            except StoreFailed as failed:
+                raise CallFailed(Outcome.NOT_KEPT, f"the new password is not sent: {failed.reason}") from None
+        return await self._calls.start(identity, connection.send, action, payload, timeout)
 
     def get(self, identity: str) -> Connection | None:
         """Return the connection of a charge point; `None` when this process has none."""
@@ -423,6 +440,9 @@ class CentralSystem:
         received.outcomes[RESULT] += 1
         if action == "BootNotification":
             self._booted(connection)
+            if handlers.requires_boot:
+                self._answer_once_written(connection, frame.unique_id, result)
+                return None
         return encode_result(frame.unique_id, result)
 
     def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes) -> bytes | None:
@@ -448,15 +468,21 @@ class CentralSystem:
         """Count a Call that is not handled, and gets no answer."""
         self._metrics.received[call.action].ended(UNANSWERED)
 
-    def _reconfigured(self, identity: str, payload: Payload) -> None:
-        if payload["key"].casefold() != _PASSWORD:
-            self._records.configured(identity, [{"key": payload["key"], "value": payload["value"]}])
-        elif self.password_changed is not None:
-            self.password_changed(identity, payload["value"])
+    def _answered_with(self, identity: str, action: str, request: Payload, result: Payload) -> None:
+        """Take note of what a charge point says of its configuration."""
+        if action == "GetConfiguration":
+            self._records.configured(identity, result.get("configurationKey", []))
+        elif action == "ChangeConfiguration":
+            # RebootRequired: it has taken the value, and uses it from then on (core 7.22).
+            is_taken = result["status"] in {"Accepted", "RebootRequired"}
+            if not is_password(request["key"]):
+                if is_taken:
+                    self._records.configured(identity, [{"key": request["key"], "value": request["value"]}])
+            elif self.passwords is not None:
+                self.passwords.decided(identity, request["value"], is_taken=is_taken)
 
     def _kept(self, connection: Connection, unique_id: str, action: str, later: Later, kept: Kept | None) -> None:
         """Answer a Call whose entry was kept, or could not be."""
-        connection.answering = tuple(each for each in connection.answering if each != unique_id)
         try:
             result = later.answer(_sure(kept))
             validate(action, Direction.CONF, result)
@@ -467,6 +493,29 @@ class CentralSystem:
         else:
             self._metrics.received[action].outcomes[RESULT] += 1
             answer = encode_result(unique_id, result)
+        self._send_late(connection, unique_id, answer)
+
+    def _answer_once_written(self, connection: Connection, unique_id: str, result: Payload) -> None:
+        """Answer a boot that has to be remembered: who reconnects, elsewhere or after a SIGKILL, boots no more."""
+        connection.answering = (*connection.answering, unique_id)
+        task = asyncio.get_running_loop().create_task(self._write_boot(connection, unique_id, result))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_boot(self, connection: Connection, unique_id: str, result: Payload) -> None:
+        try:
+            await self._records.flush()
+        except StoreFailed:
+            received = self._metrics.received["BootNotification"]
+            error = OcppError(ErrorCode.INTERNAL_ERROR, "it could not be kept: send it again later")
+            answer = self._refuse(unique_id, error, received)
+        else:
+            answer = encode_result(unique_id, result)
+        self._send_late(connection, unique_id, answer)
+
+    def _send_late(self, connection: Connection, unique_id: str, answer: bytes) -> None:
+        """Send an answer that had to wait."""
+        connection.answering = tuple(each for each in connection.answering if each != unique_id)
         if self.chaos is None:
             connection.send(answer)
         else:

@@ -96,6 +96,11 @@ class Handlers:
             "StopTransaction": self._stop_transaction,
         }
 
+    @property
+    def requires_boot(self) -> bool:
+        """Whether it matters that a boot is kept before it is answered."""
+        return self._require_boot
+
     def check(self, caller: Caller, action: str) -> None:
         """Refuse what is not to be handled, before its payload is looked at.
 
@@ -162,6 +167,9 @@ class Handlers:
         return {}
 
     def _start_transaction(self, caller: Caller, payload: Payload, utc: float) -> Later:
+        if payload["connectorId"] < 1:
+            raise OcppError(ErrorCode.PROPERTY_CONSTRAINT_VIOLATION, "connectorId: it must be above 0 (core 6.45)")
+
         # Core 4.8: an id tag that is not accepted gets a transaction id all the same.
         def answer(kept: Kept) -> Payload:
             info = self._id_tags.answer(payload["idTag"], utc, starts=True, is_concurrent=kept.is_concurrent)

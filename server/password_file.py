@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ampswarm.ocppj.identity import InvalidIdentity, identity_from_path
@@ -30,9 +31,13 @@ class PasswordFile:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    async def find(self, identity: str) -> str | None:
-        """Return a charge point's hash; `None` if it has none."""
-        return self._hashes.get(identity)
+    async def find(self, identity: str) -> Sequence[str]:
+        """Return a charge point's hash; empty if it has none."""
+        phc = self._hashes.get(identity)
+        return () if phc is None else (phc,)
+
+    async def used(self, identity: str, phc: str) -> None:
+        """Never called: there is but one hash for each."""
 
     def sample(self) -> str | None:
         """Return any hash of the file: what verifying one of it costs."""

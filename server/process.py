@@ -130,8 +130,7 @@ class Process:
         self._cluster.listen("settings", self._load_settings)
         self._passwords: StoredPasswords | None = None
         if config.security.stored_passwords:
-            self._passwords = StoredPasswords(self._store, self._password_lost)
-            self._central.password_changed = self._passwords.changed
+            self._passwords = self._central.passwords = StoredPasswords(self._store)
         try:
             self._security = Security(config.security, lifecycle, passwords=self._passwords)
         except BadSecurity as bad:
@@ -142,7 +141,8 @@ class Process:
                 authority = CertificateAuthority(config.csr_ca_cert, config.csr_ca_key)
             except BadAuthority as bad:
                 raise Mistake(str(bad)) from None
-            self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle)
+            organization = config.security.tls_client_organization
+            self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle, organization)
             self._handlers.request_certificate = self._desk.accept
 
     def _make_bus(self) -> Bus:
@@ -295,7 +295,7 @@ class Process:
             each.close()
         self._security.close()
         if self._passwords is not None:
-            self._passwords.close()
+            await self._passwords.close()
         if self._desk is not None:
             self._desk.close()
         if admin is not None and serving is not None:
@@ -391,9 +391,6 @@ class Process:
 
     def _trouble(self, what: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
-
-    def _password_lost(self, identity: str, why: str) -> None:
-        self._lifecycle.write("not kept", time.monotonic(), identity=identity, what="password", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))

@@ -27,8 +27,14 @@ MAX_CONNECTORS: Final = 64
 """The highest number of a connector whose status is kept: they are numbered from 1 without gaps (core 3.8)."""
 MAX_CONFIGURATION: Final = 500
 """Configuration keys that are kept, for each charge point."""
+_PASSWORD: Final = "authorizationkey"  # noqa: S105  the name of a configuration key
 _FLUSH_INTERVAL: Final = 1.0
 _MAX_GROUP: Final = 1000
+
+
+def is_password(key: str) -> bool:
+    """Return whether a configuration key is the password: write only (whitepaper 7), and never kept with the others."""
+    return key.casefold() == _PASSWORD
 
 
 class Registered(Enum):
@@ -134,6 +140,8 @@ class Records:
         if change.configuration is None:
             change.configuration = {}
         for each in keys:
+            if is_password(each["key"]):
+                continue
             told = {name: each[name] for name in ("value", "readonly") if name in each}
             change.configuration[each["key"]] = change.configuration.get(each["key"], {}) | told
 

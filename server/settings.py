@@ -51,16 +51,18 @@ class Settings:
         """
 
         def read(connection: Connection) -> tuple[dict[str, str], list[Any]]:
-            names = dict(connection.execute(select(SETTINGS.c.name, SETTINGS.c.value)).tuples().all())
-            return names, list(connection.execute(select(ID_TAGS)))
+            return _values(connection), list(connection.execute(select(ID_TAGS)))
 
         values, tags = await self._store.read(read)
-        policy = orjson.loads(values[_BOOT_POLICY]) if _BOOT_POLICY in values else None
-        self._handlers.boot_policy = self._default_policy if policy is None else BootPolicy(**policy)
-        self._id_tags.unknown = orjson.loads(values[_UNKNOWN]) if _UNKNOWN in values else "Accepted"
+        self._take(values)
         self._id_tags.clear()
         for row in tags:
             self._id_tags.put(row.id_tag, _info(row))
+
+    def _take(self, values: dict[str, str]) -> None:
+        policy = orjson.loads(values[_BOOT_POLICY]) if _BOOT_POLICY in values else None
+        self._handlers.boot_policy = self._default_policy if policy is None else BootPolicy(**policy)
+        self._id_tags.unknown = orjson.loads(values[_UNKNOWN]) if _UNKNOWN in values else "Accepted"
 
     async def load_again(self, changed: dict[str, Any]) -> None:
         """Read again what another process has changed.
@@ -68,15 +70,18 @@ class Settings:
         Raises:
             StoreFailed: there is no answer; all stays as it is.
         """
-        keys: list[str] | None = changed.get("id_tags")
-        if keys is None or len(keys) > _FEW:
+        keys: list[str] = changed.get("id_tags", [])
+        if len(keys) > _FEW:
             await self.load()
             return
 
-        def read(connection: Connection) -> list[Any]:
-            return list(connection.execute(select(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, keys))))
+        def read(connection: Connection) -> tuple[dict[str, str], list[Any]]:
+            tags = select(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, keys))
+            return _values(connection), list(connection.execute(tags)) if keys else []
 
-        found = {row.id_tag: row for row in await self._store.read(read)} if keys else {}
+        values, rows = await self._store.read(read)
+        self._take(values)
+        found = {row.id_tag: row for row in rows}
         for key in keys:
             row = found.get(key)
             if row is None:
@@ -166,6 +171,10 @@ class Settings:
             connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda new: new.value}), [row])
 
         await self._store.write(write)
+
+
+def _values(connection: Connection) -> dict[str, str]:
+    return dict(connection.execute(select(SETTINGS.c.name, SETTINGS.c.value)).tuples().all())
 
 
 def _info(row: Any) -> IdTagInfo:  # noqa: ANN401  a row of SQLAlchemy's

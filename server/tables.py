@@ -162,5 +162,7 @@ PASSWORDS: Final = Table(
     "passwords",
     METADATA,
     Column("identity", Text, primary_key=True),
-    Column("phc", Text, nullable=False),
+    Column("phc", Text),
+    # That of a password which its charge point was sent, and may use already.
+    Column("proposed", Text),
 )

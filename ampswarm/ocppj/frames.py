@@ -6,6 +6,7 @@ reason. No other exception leaves `decode`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
@@ -120,13 +121,22 @@ class MalformedFrame(Exception):  # noqa: N818  it is the name of a thing that a
 
 _PASSWORD_KEY: Final = re.compile(rb'"authorizationkey"', re.IGNORECASE)
 _VALUE: Final = re.compile(rb'("value"\s*:\s*)"(?:[^"\\]|\\.)*"')
+_USER_INFO: Final = re.compile(rb'(://[^/\s"@:]*:)[^@/\s"]+@')
 
 
 def for_log(text: bytes) -> str:
-    """Return a message for a log, but for the password that ChangeConfiguration.req may bring (A01.FR.12)."""
+    """Return a message for a log, but for passwords in it.
+
+    That is the AuthorizationKey that ChangeConfiguration.req brings (A01.FR.12) or somebody tells, and what stands
+    before the host of a URL, as in GetDiagnostics.req.
+    """
+    if b"\\u" in text:
+        # A name may be written in escapes: as JSON it is what it is.
+        with contextlib.suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):
+            text = orjson.dumps(orjson.loads(text))
     if _PASSWORD_KEY.search(text):
         text = _VALUE.sub(rb'\1"***"', text)
-    return text.decode("utf-8", "replace")
+    return _USER_INFO.sub(rb"\1***@", text).decode("utf-8", "replace")
 
 
 def pack(payload: Payload) -> bytes:

@@ -186,6 +186,8 @@ def test_both_spellings_of_the_misspelt_codes_are_read(spelling: str, code: Erro
         b'[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"00112233445566778899aabbccddeeff"}]',
         b'[2, "1", "ChangeConfiguration", {"value": "00112233445566778899aabbccddeeff", "key": "authorizationKEY"}]',
         b'[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"\\"00112233445566778899aabbccddeeff"}]',
+        b'[3,"1",{"configurationKey":[{"key":"\\u0041uthorizationKey","readonly":false,"value":"0011223344"}]}]',
+        b'[2,"1","GetDiagnostics",{"location":"ftp://user:00112233@host/path"}]',
     ],
 )
 def test_a_log_shows_no_password(text: bytes) -> None:

@@ -293,10 +293,11 @@ def test_what_a_charge_point_said_of_itself_is_told_and_survives_its_connection(
 def test_the_configuration_that_was_read_is_told(fresh: CentralSystem) -> None:
     """What GetConfiguration brought and ChangeConfiguration changed, but for the password, which nobody can read."""
     heartbeat = {"key": "HeartbeatInterval", "readonly": False, "value": "300"}
+    told = {"key": "AuthorizationKey", "readonly": False, "value": "SECRET"}
     connectors = {"key": "NumberOfConnectors", "readonly": True, "value": "2"}
     answers: Iterator[Answer] = iter(
         [
-            {"configurationKey": [heartbeat, connectors], "unknownKey": []},
+            {"configurationKey": [heartbeat, told, connectors], "unknownKey": []},
             {"status": "Accepted"},
             {"status": "Rejected"},
             {"status": "Accepted"},
@@ -702,11 +703,13 @@ def test_a_csr_that_cannot_be_signed_is_rejected(tmp_path: Path) -> None:
             csr_of(ec.generate_private_key(ec.SECP192R1())),
             csr_of(strong, common_name=None),
             csr_of(strong, organization=None),
+            # Another charge point's name: whoever has its certificate is let in as that one.
+            csr_of(strong, common_name="CP2"),
         ):
             assert station.call("SignCertificate", {"csr": csr}) == {"status": "Rejected"}
         assert server.call("CP1", "ClearCache") == {"status": "Accepted"}
         assert [command.action for command in station.commands] == ["ClearCache"]
-        assert server.summary()["events"]["certificate signing requests rejected"] == 7
+        assert server.summary()["events"]["certificate signing requests rejected"] == 8
 
 
 def test_a_ca_that_cannot_sign_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -198,10 +198,13 @@ class Source:
         self.hashes = hashes
         self.failure: Exception | None = None
 
-    async def find(self, identity: str) -> str | None:
+    async def find(self, identity: str) -> list[str]:
         if self.failure is not None:
             raise self.failure
-        return self.hashes.get(identity)
+        return [self.hashes[identity]] if identity in self.hashes else []
+
+    async def used(self, identity: str, phc: str) -> None:
+        raise AssertionError(identity, phc)
 
 
 def basic(identity: str, password: bytes) -> str:

@@ -116,6 +116,10 @@ def test_boot_and_heartbeat_tell_the_interval_and_the_time(server: CentralSystem
             "PropertyConstraintViolation",
         ),
         ('[2,"1","MeterValues",{"connectorId":1,"meterValue":[]}]', "OccurenceConstraintViolation"),
+        (
+            '[2,"1","StartTransaction",{"connectorId":0,"idTag":"A","meterStart":0,"timestamp":"2026-01-01T00:00:00Z"}]',
+            "PropertyConstraintViolation",
+        ),
         ('[2,"1","Heartbeat"]', "FormationViolation"),
         ('[2,"1","Heartbeat",[]]', "FormationViolation"),
         ('[2,"1234567890123456789012345678901234567","Heartbeat",{}]', "PropertyConstraintViolation"),
@@ -304,9 +308,13 @@ def test_require_boot_answers_security_error_before_the_boot(tmp_path: Path) -> 
             assert call(ws, "Heartbeat", {})[0] == 3
         with connect(server) as ws:
             assert call(ws, "Heartbeat", {})[0] == 3
-        # Nor does a restart of the central system: the store remembers.
-        server.stop()
+        # Nor does a restart of the central system, however it ended: a boot is answered once it is kept.
+        with connect(server, "late") as late:
+            assert call(late, "BootNotification", BOOT)[0] == 3
+        server.kill()
         server.start()
+        with connect(server, "late") as late:
+            assert call(late, "Heartbeat", {})[0] == 3
         with connect(server) as ws, connect(server, "stranger") as stranger:
             assert call(ws, "Heartbeat", {})[0] == 3
             assert call(stranger, "Heartbeat", {})[2] == "SecurityError"

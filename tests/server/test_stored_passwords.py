@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from server.passwords import Cost, make_hash
-from tests.processes import CentralSystem
+from tests.processes import CentralSystem, until
 from tests.server.test_security import PASSWORD, basic, connect, refused, works
 
 CHEAP = Cost(memory_kib=8, iterations=1)
@@ -44,29 +46,74 @@ def test_passwords_are_set_changed_and_forgotten_at_run_time(tmp_path: Path) -> 
     assert "$argon2id" not in log
 
 
-def test_a_password_that_was_changed_over_ocpp_holds_from_then_on(tmp_path: Path) -> None:
-    """Whitepaper A01: the charge point comes back with it at once; where it refuses it, the old one still holds."""
-    new = bytes(range(16))
-    change = {"key": "authorizationKey", "value": new.hex()}
+NEW = bytes(range(16))
+CHANGE = {"key": "authorizationKey", "value": NEW.hex()}
+
+
+def lets_in(server: CentralSystem, password: bytes) -> bool:
+    try:
+        with connect(server, "CP1", basic("CP1", password)) as ws:
+            return works(ws)
+    except InvalidStatus as refused:
+        assert refused.response.status_code == 401
+        return False
+
+
+@pytest.mark.parametrize(
+    ("status", "goes_over"),
+    [("Accepted", True), ("RebootRequired", True), ("Rejected", False), ("NotSupported", False)],
+)
+def test_a_password_that_was_changed_over_ocpp_holds_from_then_on(tmp_path: Path, status: str, goes_over: bool) -> None:
+    """Whitepaper A01.FR.03, A01.FR.04: the new one if the charge point took it, else the old one, and not both."""
     with CentralSystem(tmp_path / "log", "--stored-passwords", "true", "--log-payload", "true") as server:
         put(server, "/CP1", {"hexadecimal": PASSWORD.hex()})
-        for status, before, after in (("Rejected", PASSWORD, PASSWORD), ("Accepted", PASSWORD, new)):
-            with connect(server, "CP1", basic("CP1", before)) as ws:
-                assert _command(server, ws, change, status)[2] == "ChangeConfiguration"
-            with connect(server, "CP1", basic("CP1", after)) as ws:
-                assert works(ws)
-        assert refused(server, "CP1", basic("CP1", PASSWORD))[0] == 401
-    assert new.hex() not in (tmp_path / "log").read_text()
+        with connect(server, "CP1", basic("CP1", PASSWORD)) as ws, ThreadPoolExecutor(1) as thread:
+            asked = thread.submit(server.call, "CP1", "ChangeConfiguration", CHANGE)
+            answer(ws, status)
+            assert asked.result() == {"status": status}
+        good, bad = (NEW, PASSWORD) if goes_over else (PASSWORD, NEW)
+        assert lets_in(server, good)
+        until(lambda: not lets_in(server, bad))
+        assert lets_in(server, good)
+    assert NEW.hex() not in (tmp_path / "log").read_text()
 
 
-def _command(server: CentralSystem, ws: Any, change: dict[str, str], status: str) -> list[Any]:
-    """Let the operator change a key, who waits for the answer; answer as the charge point; return the Call."""
-    with ThreadPoolExecutor(1) as thread:
-        asked = thread.submit(server.call, "CP1", "ChangeConfiguration", change)
-        command: list[Any] = json.loads(ws.recv(timeout=10))
-        ws.send(json.dumps([3, command[1], {"status": status}]))
-        assert asked.result() == {"status": status}
-    return command
+def answer(ws: Any, status: str) -> None:
+    """Answer ChangeConfiguration.req as the charge point."""
+    command: list[Any] = json.loads(ws.recv(timeout=10))
+    assert command[2] == "ChangeConfiguration"
+    ws.send(json.dumps([3, command[1], {"status": status}]))
+
+
+def test_until_it_is_known_whether_a_charge_point_has_a_new_password_both_are_good(tmp_path: Path) -> None:
+    """An answer that got lost locks nobody out; who comes with the new one has it, and the old one is over."""
+    with CentralSystem(tmp_path / "log", "--stored-passwords", "true") as server:
+        put(server, "/CP1", {"hexadecimal": PASSWORD.hex()})
+        with connect(server, "CP1", basic("CP1", PASSWORD)):
+            path = "/api/v1/charge-points/CP1/calls/ChangeConfiguration?timeout=0.5"
+            assert server.request("POST", path, CHANGE)[0] == 504
+        server.kill()
+        server.start()
+        assert lets_in(server, PASSWORD)
+        assert lets_in(server, NEW)
+        assert not lets_in(server, PASSWORD)
+        assert lets_in(server, NEW)
+
+
+def test_an_answer_counts_whether_the_operator_waits_for_it_or_not(tmp_path: Path) -> None:
+    """Whoever asked may have gone; the charge point has its new password all the same."""
+    with CentralSystem(tmp_path / "log", "--stored-passwords", "true") as server:
+        put(server, "/CP1", {"hexadecimal": PASSWORD.hex()})
+        with connect(server, "CP1", basic("CP1", PASSWORD)) as ws:
+            operator = http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=10)
+            body = json.dumps({"payload": CHANGE})
+            operator.request("POST", "/api/v1/calls/ChangeConfiguration", body, {"Content-Type": "application/json"})
+            command = json.loads(ws.recv(timeout=10))
+            operator.close()
+            ws.send(json.dumps([3, command[1], {"status": "Accepted"}]))
+            assert works(ws)
+        until(lambda: not lets_in(server, PASSWORD))
+        assert lets_in(server, NEW)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def upgrade() -> None:
     op.create_table(
         "passwords",
         sa.Column("identity", sa.Text(), nullable=False),
-        sa.Column("phc", sa.Text(), nullable=False),
+        sa.Column("phc", sa.Text(), nullable=True),
+        sa.Column("proposed", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("identity"),
     )
     op.create_table(
