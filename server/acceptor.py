@@ -95,7 +95,8 @@ class Acceptor:
 
         try:
             if self._tls is None:
-                await aiofastnet.connect_accepted_socket(self._loop, protocol, accepted)
+                # asyncio's own: aiofastnet's has room for 256 buffers in each connection, 5 KiB that are never used.
+                await self._loop.connect_accepted_socket(protocol, accepted)
             else:
                 timeout = self._handshakes.timeout
                 await aiofastnet.connect_accepted_socket(

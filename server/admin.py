@@ -18,10 +18,14 @@ from starlette.types import ASGIApp
 import ampswarm
 from ampswarm.lifecycle import LifecycleLog
 from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
+from server.api.chaos import ChaosRoutes
 from server.api.charge_points import ChargePointRoutes
+from server.api.page import PageRoutes
+from server.api.passwords import PasswordRoutes
 from server.api.process import ProcessRoutes
 from server.api.settings import SettingRoutes
 from server.api.transactions import TransactionRoutes
+from server.chaos_control import ChaosControl
 from server.connections import CentralSystem
 from server.fleet import Fleet
 from server.gate import HEALTH, OPENAPI, READY, Gate
@@ -32,6 +36,7 @@ from server.readiness import Readiness
 from server.records import Records
 from server.settings import Settings
 from server.store import Store, StoreFailed
+from server.stored_passwords import StoredPasswords
 
 _STOP_TIMEOUT: Final = 1
 """Seconds for answers under way to be finished when the process ends."""
@@ -64,9 +69,11 @@ def build_app(
     fleet: Fleet,
     records: Records,
     store: Store,
+    chaos: ChaosControl,
     settings: Settings,
     handlers: Handlers,
     id_tags: IdTags,
+    passwords: StoredPasswords | None,
     lifecycle: LifecycleLog,
     readiness: Readiness,
     collect: Callable[[], Awaitable[list[State]]],
@@ -79,9 +86,11 @@ def build_app(
         fleet: the charge points of all processes.
         records: what charge points said of themselves.
         store: where the book of transactions is.
+        chaos: carries out what goes wrong on purpose.
         settings: what can be set.
         handlers: where the boot policy is.
         id_tags: the id tags.
+        passwords: those in the store; `None` where they are not.
         lifecycle: where Calls to many are logged when they end.
         readiness: whether new charge points should be sent here.
         collect: returns what each process has counted whose numbers are shown as one.
@@ -93,6 +102,9 @@ def build_app(
         ChargePointRoutes(fleet, records, lifecycle),
         TransactionRoutes(store),
         SettingRoutes(settings, handlers, id_tags),
+        PageRoutes(),
+        PasswordRoutes(passwords),
+        ChaosRoutes(chaos),
     ):
         routes.add_to(router)
     app = _Described(

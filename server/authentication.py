@@ -28,7 +28,7 @@ _SOURCE_TIMEOUT: Final = 10.0
 Certificate = Mapping[str, Any]
 """A client's certificate, verified, in the form of ssl.SSLSocket.getpeercert()."""
 
-_CHALLENGE: Final = (("WWW-Authenticate", 'Basic realm="OCPP-J", charset="UTF-8"'),)
+CHALLENGE: Final = (("WWW-Authenticate", 'Basic realm="OCPP-J", charset="UTF-8"'),)
 
 
 class PasswordSource(Protocol):
@@ -199,7 +199,7 @@ def check_certificate(identity: str, certificate: Certificate, organization: str
 
 def _unauthorized(inside: str) -> Refusal:
     return Refusal(
-        HTTPStatus.UNAUTHORIZED, "a user name and password are needed", _CHALLENGE, inside, RefusalReason.UNAUTHORIZED
+        HTTPStatus.UNAUTHORIZED, "a user name and password are needed", CHALLENGE, inside, RefusalReason.UNAUTHORIZED
     )
 
 

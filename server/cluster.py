@@ -182,10 +182,18 @@ class Cluster:
     def _heard_standing(self, sender: str, message: Body) -> None:
         if sender == self.node:
             return
+        newer: list[tuple[str, float]] = []
         for identity, since in message["connections"]:
             ours = self._fleet.connected_since(identity)
-            if ours is not None and (ours, self.node) < (since, sender):
+            if ours is None:
+                continue
+            if (ours, self.node) < (since, sender):
                 self._fleet.moved(identity)
+            else:
+                newer.append((identity, ours))
+        if newer:
+            # It may not have heard of ours: it was not there yet when we said so.
+            self._send(sender, {"kind": "standing", "connections": newer})
 
     # -- questions and news -------------------------------------------------------------------
 

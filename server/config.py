@@ -16,6 +16,8 @@ import configargparse
 import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port, seconds
 from server.bus import BadBus
+from server.chaos_file import read_chaos_file
+from server.chaos_schema import BadChaos, ChaosConfig
 from server.redis_bus import check_url as check_bus
 from server.security_options import SecurityOptions, add_security_options, security_options
 from server.store import DEFAULT as DEFAULT_STORE
@@ -61,6 +63,8 @@ class Config:
     """Ended transactions that are remembered."""
     bus: str | None = field(default=None, repr=False)
     """`redis://…`, by which replicas talk to each other; `None` for a replica that is alone."""
+    keep_messages: int = 20_000
+    """Messages that each process keeps in memory, to be looked at; 0 keeps none."""
     processes: int = 1
     """Processes that share the port."""
     drain_rate: int = 5000
@@ -69,6 +73,8 @@ class Config:
     """Seconds for a load balancer to see that it is not ready any more, before the first connection is closed."""
     security: SecurityOptions = field(default_factory=SecurityOptions)
     """Who may connect, and how much."""
+    chaos: ChaosConfig | None = None
+    """What goes wrong on purpose from the start; `None` for nothing."""
 
 
 class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no types
@@ -80,6 +86,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]  # it has no
 
 _milliseconds = integer(0, MAX_INTERVAL_MS, "a time in milliseconds")
 _transactions = integer(0, 2**31 - 1, "a number of transactions")
+_messages = integer(0, 1_000_000, "a number of messages")
 _processes = integer(1, 256, "a number of processes")
 _connections = integer(1, 10_000_000, "a number of connections")
 _seconds = integer(1, 86400, "a time in seconds")
@@ -135,6 +142,9 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         "(better in the environment), which replicas share")  # fmt: skip
     add("--keep-transactions", metavar="N", env_var="KEEP_TRANSACTIONS", type=_transactions,
         default=default.keep_transactions, help="ended transactions that are remembered; all are counted")  # fmt: skip
+    add("--keep-messages", metavar="N", env_var="KEEP_MESSAGES", type=_messages, default=default.keep_messages,
+        help="last messages of all charge points that each process keeps in memory, for people to look at; "
+        "0 keeps none")  # fmt: skip
     add("--bus", metavar="URL", env_var="BUS",
         help="redis://HOST:PORT, by which the replicas that share a store talk to each other; a replica that is "
         "alone needs none")  # fmt: skip
@@ -145,6 +155,8 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
     add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
         help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
     add_security_options(parser)
+    add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
+        help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
@@ -181,12 +193,21 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         csr_ca_key=options.csr_ca_key,
         store=options.store,
         keep_transactions=options.keep_transactions,
+        keep_messages=options.keep_messages,
         bus=options.bus,
         processes=options.processes,
         drain_rate=options.drain_rate,
         drain_delay=options.drain_delay,
         security=security_options(options, parser.error),
+        chaos=options.chaos,
     )
+
+
+def _chaos(path: str) -> ChaosConfig:
+    try:
+        return read_chaos_file(Path(path))
+    except BadChaos as bad:
+        raise argparse.ArgumentTypeError(str(bad)) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -22,13 +22,15 @@ from ampswarm.ocppj.frames import (
     Payload,
     decode,
     encode,
+    encode_result,
     refusal,
 )
 from ampswarm.ocppj.schemas import Direction, validate
 from server.calls import CallFailed, Calls, Outcome
 from server.handlers import Handlers, Later
 from server.journal import Journal
-from server.metrics import OTHER, RESULT, Closed, Metrics, Received, RefusalReason
+from server.messages import MAX_TEXT, Messages, cut
+from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered
 from server.transactions import Kept
 
@@ -75,6 +77,19 @@ class Peer(Protocol):
         """End the connection at once."""
 
 
+class Interference(Protocol):
+    """What chaos does to messages and PINGs; see `server.chaos_hooks`."""
+
+    def receive(self, connection: Connection, frame: Frame) -> None:
+        """Take a message instead of `CentralSystem.answer`, and answer it, or not."""
+
+    def reply(self, connection: Connection, unique_id: str, answer: bytes) -> None:
+        """Send an answer that had to wait for the store, or not."""
+
+    def pinged(self, turn: tuple[Connection, ...]) -> tuple[Connection, ...]:
+        """Return those of a turn of PINGs that get one, or that owe a PONG."""
+
+
 class Connection:
     """One charge point's connection."""
 
@@ -110,19 +125,24 @@ class Connection:
         self.slot = 0
         """Its place in the rhythm of PINGs."""
 
-    def receive(self, text: bytes | memoryview) -> None:
+    def receive(self, text: bytes) -> None:
         """Take one text message, answer it, and close the connection if it is no text at all."""
         central = self._central
         self.last_seen = time.time()
         log_payload = central.log_payload
         if log_payload is not None:
-            log_payload(self.identity, "in", bytes(text))
+            log_payload(self.identity, "in", text)
+        messages = central.messages
+        if messages is not None:
+            messages.add((self.last_seen, self.identity, False, text if len(text) <= MAX_TEXT else cut(text)))
         try:
-            # orjson takes a memoryview, which spares a copy of each message.
-            frame = decode(text)  # type: ignore[arg-type]
+            frame = decode(text)
         except MalformedFrame as malformed:
             answer = central.malformed(self, malformed, text)
         else:
+            if central.chaos is not None:
+                central.chaos.receive(self, frame)
+                return
             answer = central.answer(self, frame)
         if answer is not None:
             self.send(answer)
@@ -130,9 +150,14 @@ class Connection:
     def send(self, text: bytes) -> None:
         """Send one text message."""
         self.peer.send_text(text)
-        log_payload = self._central.log_payload
+        central = self._central
+        log_payload = central.log_payload
         if log_payload is not None:
             log_payload(self.identity, "out", text)
+        messages = central.messages
+        if messages is not None:
+            # A copy: orjson's own bytes keep the whole buffer that they were written in, 4 KiB. None is faster.
+            messages.add((time.time(), self.identity, True, b"%b" % text if len(text) <= MAX_TEXT else cut(text)))
 
     def pong(self) -> None:
         """Take a PONG."""
@@ -177,10 +202,16 @@ class CentralSystem:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
+        self.messages: Messages | None = None
+        """Where the last messages are kept; `None` keeps none."""
         self.password_changed: Callable[[str, str], None] | None = None
         """Called with an identity and the hexadecimal AuthorizationKey that it has accepted."""
         self.opened: Callable[[str], None] | None = None
         """Called with the identity of each charge point that connects."""
+        self.closed: Callable[[Connection], None] | None = None
+        """Called with each connection that is gone."""
+        self.chaos: Interference | None = None
+        """What goes wrong on purpose; `None` for nothing."""
         self.is_closing = False
         """Whether no new connections are taken any more."""
         self._connections: dict[str, Connection] = {}
@@ -285,7 +316,8 @@ class CentralSystem:
     def ping_next(self) -> None:
         """Ping the slot whose turn it is; end those of it that did not answer the previous PING."""
         self._slot = (self._slot + 1) % len(self._slots)
-        for connection in tuple(self._slots[self._slot]):
+        turn = tuple(self._slots[self._slot])
+        for connection in turn if self.chaos is None else self.chaos.pinged(turn):
             if connection.pinged_at is not None:
                 self._metrics.pings_lost += 1
                 self.disconnected(connection, "no PONG", Closed.NO_PONG)
@@ -391,9 +423,9 @@ class CentralSystem:
         received.outcomes[RESULT] += 1
         if action == "BootNotification":
             self._booted(connection)
-        return encode(CallResult(frame.unique_id, result))
+        return encode_result(frame.unique_id, result)
 
-    def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes | memoryview) -> bytes | None:
+    def malformed(self, connection: Connection, malformed: MalformedFrame, text: bytes) -> bytes | None:
         """Return the answer that a malformed message is owed, or `None`."""
         self._metrics.malformed[malformed.reason] += 1
         self._lifecycle.write("malformed", time.monotonic(), identity=connection.identity, why=malformed.reason.value)
@@ -407,6 +439,14 @@ class CentralSystem:
             return None
         self._metrics.received[OTHER].ended(answer.code)
         return encode(answer)
+
+    def fail(self, call: Call, error: OcppError) -> bytes:
+        """Return the answer to a Call that is not handled at all."""
+        return self._refuse(call.unique_id, error, self._metrics.received[call.action])
+
+    def ignore(self, call: Call) -> None:
+        """Count a Call that is not handled, and gets no answer."""
+        self._metrics.received[call.action].ended(UNANSWERED)
 
     def _reconfigured(self, identity: str, payload: Payload) -> None:
         if payload["key"].casefold() != _PASSWORD:
@@ -426,8 +466,11 @@ class CentralSystem:
             answer = self._fault(connection, unique_id, action, fault)
         else:
             self._metrics.received[action].outcomes[RESULT] += 1
-            answer = encode(CallResult(unique_id, result))
-        connection.send(answer)
+            answer = encode_result(unique_id, result)
+        if self.chaos is None:
+            connection.send(answer)
+        else:
+            self.chaos.reply(connection, unique_id, answer)
         if connection in self._leaving and not connection.answering:
             connection.peer.close(*self._leaving.pop(connection))
 
@@ -456,6 +499,8 @@ class CentralSystem:
         del self._connections[identity]
         self._calls.lost(identity)
         self._leaving.pop(connection, None)
+        if self.closed is not None:
+            self.closed(connection)
         self._records.disconnected(identity, connection.last_seen)
         self._slots[connection.slot].discard(connection)
         self._metrics.connections -= 1
@@ -479,9 +524,9 @@ def _sure(kept: Kept | None) -> Kept:
     return kept
 
 
-def _is_utf8(text: bytes | memoryview) -> bool:
+def _is_utf8(text: bytes) -> bool:
     try:
-        bytes(text).decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -14,6 +14,7 @@ from server import transactions
 from server.calls import CallFailed, Outcome, Result, call_each
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem, Connection
+from server.messages import Message
 from server.records import Records
 from server.store import Store, StoreFailed
 
@@ -34,6 +35,18 @@ class Glance:
     """Seconds since 1970."""
 
 
+@dataclass(frozen=True, slots=True)
+class LastMessages:
+    """The last messages of a charge point, of all processes."""
+
+    messages: list[Message]
+    """In the order of time."""
+    seen: dict[str, int]
+    """The number of the last one of each process, to ask for newer ones."""
+    are_kept: bool
+    """Whether any process keeps messages."""
+
+
 class Fleet:
     """All charge points that are connected, to whichever process.
 
@@ -51,6 +64,7 @@ class Fleet:
         self._store = store
         self._glance: Glance | None = None
         cluster.answer("describe", self._answer_describe)
+        cluster.answer("messages", self._answer_messages)
         cluster.answer("count", self._answer_count)
         cluster.answer("settle", self._answer_settle)
         cluster.answer("call", self._answer_call)
@@ -74,6 +88,30 @@ class Fleet:
             for answer in (await self._cluster.ask_briefly("describe", {"identities": missing})).values():
                 found |= answer
         return found
+
+    def is_here(self, identity: str) -> bool:
+        """Return whether a charge point is connected to this very process."""
+        return self._central.get(identity) is not None
+
+    async def messages(self, identity: str, seen: Mapping[str, int], limit: int) -> LastMessages:
+        """Return the last messages of a charge point, wherever it was or is connected.
+
+        Args:
+            identity: the charge point.
+            seen: of processes that were asked before, the number of the last message seen.
+            limit: how many at most.
+        """
+        body = {"identity": identity, "seen": seen, "limit": limit}
+        answers = await self._cluster.ask_briefly("messages", body)
+        last = {node: number for node, number in seen.items() if node in self._cluster.members}
+        found: list[Message] = []
+        for node, answer in answers.items():
+            told = [Message(*each) for each in answer["messages"]]
+            if told:
+                last[node] = told[-1].number
+            found += told
+        found.sort(key=lambda message: message.at)
+        return LastMessages(found[-limit:], last, any(answer["are_kept"] for answer in answers.values()))
 
     async def connections(self) -> dict[str, int]:
         """Return how many charge points are connected, by process."""
@@ -170,6 +208,13 @@ class Fleet:
 
     async def _answer_describe(self, body: Body) -> AsyncIterator[Body]:
         yield self._described(body["identities"])
+
+    async def _answer_messages(self, body: Body) -> AsyncIterator[Body]:
+        kept = self._central.messages
+        found = (
+            () if kept is None else kept.of(body["identity"], body["seen"].get(self._cluster.node, 0), body["limit"])
+        )
+        yield {"messages": [[*each] for each in found], "are_kept": kept is not None}
 
     async def _answer_count(self, _body: Body) -> AsyncIterator[Body]:
         yield {"connections": len(self._central)}

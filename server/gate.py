@@ -19,8 +19,15 @@ HEALTH: Final = "/healthz"
 READY: Final = "/readyz"
 METRICS: Final = "/metrics"
 OPENAPI: Final = "/openapi.json"
-_OPEN: Final = frozenset({HEALTH, READY})
-"""What a load balancer asks, without a token."""
+PAGE: Final = (
+    "/",
+    *(f"/{name}.js" for name in ("page", "api", "calls", "dom", "fleet", "station")),
+    "/page.css",
+    "/page.svg",
+)
+"""The page for people, which asks for the token itself: there is nothing in it that is not in the repository."""
+_OPEN: Final = frozenset({HEALTH, READY, *PAGE})
+"""What needs no token: a load balancer has none, and a browser has none yet."""
 MAX_BULK_BODY: Final = 8 * 1024 * 1024
 """Bytes; of a request that may name half a million charge points. Others have at most MAX_MESSAGE."""
 _MAX_DISCARDED: Final = 4

@@ -74,6 +74,8 @@ class Handlers:
         self._require_boot = require_boot
         self.boot_policy = BootPolicy("Accepted", boot_interval)
         """What the next BootNotification.req is answered."""
+        self.boot_exception: Callable[[str, BootPolicy], BootPolicy] | None = None
+        """Takes an identity and the boot policy; returns another one for charge points that are to see it."""
         self.request_certificate: Callable[[str, str], bool] | None = None
         """Takes an identity and the CSR of its SignCertificate.req; returns whether CertificateSigned.req
         will follow. `None` rejects all."""
@@ -126,6 +128,8 @@ class Handlers:
 
     def _boot_notification(self, caller: Caller, payload: Payload, utc: float) -> Payload:
         policy = self.boot_policy
+        if self.boot_exception is not None:
+            policy = self.boot_exception(caller.identity, policy)
         caller.registered = _REGISTERED[policy.status]
         self._records.booted(caller.identity, caller.registered, payload, utc)
         return {

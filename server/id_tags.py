@@ -48,14 +48,6 @@ class IdTags:
         self.unknown = "Accepted"
         """The AuthorizationStatus of any other id tag."""
 
-    def __len__(self) -> int:
-        return len(self._infos)
-
-    def page(self, limit: int, after: str | None = None) -> list[tuple[str, IdTagInfo]]:
-        """Return id tags, case-folded, in their order: `limit` at most, those behind `after`."""
-        names = sorted(name for name in self._infos if after is None or name > after.casefold())
-        return [(name, self._infos[name]) for name in names[:limit]]
-
     def is_one_at_a_time(self, id_tag: str) -> bool:
         """Return whether an id tag may start but one transaction at a time."""
         info = self._infos.get(id_tag.casefold()) if self._infos else None

@@ -23,8 +23,10 @@ _IDS_AHEAD: Final = 1000
 """Transaction ids that are leased at a time."""
 _TRIES: Final = 4
 """How often a group is tried that another process got in the way of."""
-_PROBE_INTERVAL: Final = 1.0
-"""Seconds after which a store that failed is asked whether it is well again, when no entry does."""
+_PROBE_INTERVAL: Final = 5.0
+"""Seconds after which a store that nobody has written to is asked whether it still can be."""
+_RETRY_INTERVAL: Final = 1.0
+"""The same, for one that has failed."""
 
 Done = Callable[[Kept | None], None]
 """Takes what an entry came to; `None` when it could not be kept."""
@@ -93,6 +95,11 @@ class Journal:
             since = self._waiting[0].since
         return max(0.0, time.monotonic() - since)
 
+    def suspect(self, reason: str) -> None:
+        """Something else could not be written: do as if an entry could not."""
+        self._say(reason)
+        self._arrived.set()
+
     async def settle(self) -> None:
         """Wait until nothing waits any more."""
         await self._idle.wait()
@@ -101,10 +108,13 @@ class Journal:
         """Keep what comes, until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(_PROBE_INTERVAL if self.trouble is not None else None):
+                async with asyncio.timeout(_PROBE_INTERVAL if self.trouble is None else _RETRY_INTERVAL):
                     await self._arrived.wait()
             except TimeoutError:
                 await self._probe()
+                continue
+            if not self._waiting:
+                self._arrived.clear()
                 continue
             if len(self._waiting) < _MAX_GROUP:
                 await asyncio.sleep(_GATHER)
@@ -147,7 +157,10 @@ class Journal:
         now = time.monotonic()
         for each, came in zip(group, kept, strict=True):
             self._metrics.store_waits.observe(now - each.since)
-            each.done(came)
+            try:
+                each.done(came)
+            except Exception as fault:  # noqa: BLE001  nor must a fault in one answer
+                self._report(repr(fault))
 
     async def _commit(self, entries: Sequence[Entry]) -> list[Kept]:
         starts = sum(type(entry) is Start for entry in entries)

@@ -23,6 +23,7 @@ from server.admin import AdminServer, admin_server, bind, build_app
 from server.bus import BadBus, Bus, BusFailed, LocalBus
 from server.calls import Calls
 from server.certificates import BadAuthority, CertificateAuthority, CertificateDesk
+from server.chaos_control import ChaosControl
 from server.cluster import Body, Cluster, NoFleet
 from server.config import Config
 from server.connections import CentralSystem
@@ -35,16 +36,20 @@ from server.id_tags import IdTags
 from server.journal import Journal
 from server.listener import opener
 from server.log import write_line, write_payload
+from server.messages import Messages
 from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
 from server.settings import Settings
-from server.store import BadStore, Store, StoreFailed, open_store
+from server.store import MEMORY, BadStore, Store, StoreFailed, open_store
+from server.stored_passwords import StoredPasswords
 
 _FLUSH_INTERVAL: Final = 1.0
 _FORGET_INTERVAL: Final = 5.0
+_MOST_IN_MEMORY: Final = 1_000_000
+"""Ended transactions that are remembered where there is no file for them; 250 MB."""
 _LAST_WORDS: Final = 5.0
 """Seconds for what was not kept yet when the last charge point has gone."""
 _PATIENCE: Final = 15.0
@@ -78,7 +83,7 @@ class Process:
         self._lifecycle = lifecycle = LifecycleLog(write_line if config.log_lifecycle else None)
         self._store: Store = open_store(config.store)
         self._id_tags = IdTags()
-        self._records = Records(self._store, self._node, partial(self._trouble, "records"))
+        self._records = Records(self._store, self._node, self._not_written)
         self._journal = Journal(
             self._store,
             self._node,
@@ -104,6 +109,8 @@ class Process:
             log_payload=write_payload if config.log_payload else None,
             ping_interval=config.ping_interval,
         )
+        if config.keep_messages:
+            self._central.messages = Messages(config.keep_messages)
         # Processes of one host have a way to their parent, whatever the bus is.
         self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
         self._bus = self._make_bus()
@@ -117,13 +124,16 @@ class Process:
         if self._parent is not None and self._parent is not self._bus:
             self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
         self._neighbours.answer("metrics", self._answer_metrics)
-        self._settings = Settings(
-            self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings", {})
-        )
+        self._settings = Settings(self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings"))
+        self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
         self._loading: set[asyncio.Task[None]] = set()
         self._cluster.listen("settings", self._load_settings)
+        self._passwords: StoredPasswords | None = None
+        if config.security.stored_passwords:
+            self._passwords = StoredPasswords(self._store, self._password_lost)
+            self._central.password_changed = self._passwords.changed
         try:
-            self._security = Security(config.security, lifecycle)
+            self._security = Security(config.security, lifecycle, passwords=self._passwords)
         except BadSecurity as bad:
             raise Mistake(str(bad)) from None
         self._desk: CertificateDesk | None = None
@@ -156,6 +166,10 @@ class Process:
         async with contextlib.AsyncExitStack() as opened:
             if not await self._until_stopped(self._open(opened)):
                 return
+            if self._config.chaos is not None:
+                self._chaos.apply(self._config.chaos.as_dict())
+            else:
+                await self._chaos.adopt()
             await self._serve(*await self._listen())
 
     async def _until_stopped(self, opening: Awaitable[None]) -> bool:
@@ -175,11 +189,12 @@ class Process:
         opened.push_async_callback(self._store.close)
         try:
             await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
-            await self._settings.load()
             for bus in {self._bus, self._parent} - {None}:
                 assert bus is not None
                 opened.push_async_callback(bus.close)
                 await _patiently(bus.open, BusFailed, "the bus")
+            # After the bus is open: what is changed from now on, the others tell.
+            await self._settings.load()
         except BadStore as bad:
             raise Mistake(f"--store or STORE: {bad}") from None
         except BadBus as bad:
@@ -210,9 +225,11 @@ class Process:
             handlers=self._handlers,
             settings=self._settings,
             id_tags=self._id_tags,
+            passwords=self._passwords,
             records=self._records,
             store=self._store,
             readiness=self._readiness,
+            chaos=self._chaos,
             collect=self._collect,
             lifecycle=self._lifecycle,
             token=config.admin_token,
@@ -230,6 +247,7 @@ class Process:
         handshakes = self._security.handshakes(
             central, open_websocket, lambda: central.is_closing, self._status, recall
         )
+        self._chaos.watch(handshakes)
         ports: dict[str, Acceptor] = {}
         port = config.port
         try:
@@ -276,6 +294,8 @@ class Process:
         for each in ports.values():
             each.close()
         self._security.close()
+        if self._passwords is not None:
+            self._passwords.close()
         if self._desk is not None:
             self._desk.close()
         if admin is not None and serving is not None:
@@ -321,7 +341,10 @@ class Process:
             self._lifecycle.flush(time.monotonic())
 
     async def _forget_for_ever(self) -> None:
-        work = partial(transactions.forget, keep_ended=self._config.keep_transactions)
+        keep = self._config.keep_transactions
+        if self._store.name == MEMORY:
+            keep = min(keep, _MOST_IN_MEMORY)
+        work = partial(transactions.forget, keep_ended=keep)
         while True:
             await asyncio.sleep(_FORGET_INTERVAL)
             with contextlib.suppress(StoreFailed):
@@ -337,10 +360,10 @@ class Process:
     async def _answer_metrics(self, _body: Body) -> AsyncIterator[Body]:
         yield {**self._metrics.state()}
 
-    def _load_settings(self, _news: object) -> None:
+    def _load_settings(self, news: Body) -> None:
         async def load() -> None:
             try:
-                await self._settings.load()
+                await self._settings.load_again(news)
             except StoreFailed as failed:
                 self._trouble("settings", failed.reason)
 
@@ -360,8 +383,17 @@ class Process:
             self._readiness.fail(condition, "it fails: see the log")
             write_line({"event": condition, "status": "fails", "why": trouble})
 
+    def _not_written(self, failed: StoreFailed) -> None:
+        if failed.is_down:
+            self._journal.suspect(failed.reason)
+        else:
+            self._trouble("records", failed.reason)
+
     def _trouble(self, what: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
+
+    def _password_lost(self, identity: str, why: str) -> None:
+        self._lifecycle.write("not kept", time.monotonic(), identity=identity, what="password", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))

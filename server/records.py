@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, true, update
 
 from ampswarm.ocppj.frames import Payload
 from server.sql import in_set, storable, upsert
@@ -87,13 +87,13 @@ class Records:
     Args:
         store: where they are kept.
         node: this process.
-        report: called with one line when the store does not take them, at most once until it does again.
+        failed: called when the store does not take them.
     """
 
-    def __init__(self, store: Store, node: str, report: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, node: str, failed: Callable[[StoreFailed], None]) -> None:
         self._store = store
         self._node = node
-        self._report = report
+        self._failed = failed
         self._changes: dict[str, _Change] = {}
         self._flushing = asyncio.Lock()
         self._has_failed = False
@@ -174,9 +174,8 @@ class Records:
                     await self._store.write(partial(_write, changes=group, node=self._node))
                 except StoreFailed as failed:
                     self._put_back(group)
-                    if not self._has_failed:
-                        self._has_failed = True
-                        self._report(failed.reason)
+                    self._has_failed = True
+                    self._failed(failed)
                     raise
                 self._has_failed = False
 
@@ -243,23 +242,41 @@ class Records:
             StoreFailed: there is no answer.
         """
         await self._flush_for_reading()
-        column = CHARGE_POINTS.c
 
         def read(connection: Connection) -> list[Record]:
-            where = []
-            if after is not None:
-                where.append(column.identity > storable(after))
-            if prefix:
-                where += [column.identity >= storable(prefix), column.identity < storable(prefix) + _LAST]
-            if registration is Registered.UNKNOWN:
-                where.append(column.registration.is_(None))
-            elif registration is not None:
-                where.append(column.registration == registration.value)
-            if connected_to is not None:
-                where += [column.node.is_not(None), in_set(connection, column.node, connected_to)]
-            if not_connected_to is not None:
-                where.append(or_(column.node.is_(None), ~in_set(connection, column.node, not_connected_to)))
-            return _read(connection, and_(True, *where), limit)  # noqa: FBT003  SQL's
+            where = _where(connection, after, prefix, registration, connected_to, not_connected_to)
+            return _read(connection, where, limit)
+
+        return await self._store.read(read)
+
+    async def find(
+        self,
+        *,
+        connected_to: Collection[str],
+        prefix: str | None = None,
+        registration: Registered | None = None,
+        boot: Mapping[str, str | None],
+    ) -> list[str]:
+        """Return the identities of all charge points that are connected to one of `connected_to`, and are as wanted.
+
+        Args:
+            connected_to: processes.
+            prefix: what their identities begin with.
+            registration: what their last boot was answered.
+            boot: what its payload says under some names; `None` for anything.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        await self._flush_for_reading()
+        wanted = {name: value for name, value in boot.items() if value is not None}
+
+        def read(connection: Connection) -> list[str]:
+            where = _where(connection, None, prefix, registration, connected_to, None)
+            rows = connection.execute(
+                select(CHARGE_POINTS.c.identity, CHARGE_POINTS.c.boot).where(where).order_by(CHARGE_POINTS.c.identity)
+            )
+            return [row.identity for row in rows if not wanted or _says(row.boot, wanted)]
 
         return await self._store.read(read)
 
@@ -275,12 +292,47 @@ class Records:
         return {Registered.UNKNOWN.value if name is None else name: count for name, count in rows}
 
     async def _flush_for_reading(self) -> None:
-        # What cannot be written now may still be read: old news are better than none.
+        # What cannot be written now may still be read: old news are better than none. Nor is it tried again
+        # for each reader: a database that hangs would let all of them wait.
+        if self._has_failed:
+            return
         with contextlib.suppress(StoreFailed):
             await self.flush()
 
 
 _LAST: Final = "\U0010ffff"
+
+
+def _where(
+    connection: Connection,
+    after: str | None,
+    prefix: str | None,
+    registration: Registered | None,
+    connected_to: Collection[str] | None,
+    not_connected_to: Collection[str] | None,
+) -> ColumnElement[bool]:
+    column = CHARGE_POINTS.c
+    where: list[ColumnElement[bool]] = [true()]
+    if after is not None:
+        where.append(column.identity > storable(after))
+    if prefix:
+        where += [column.identity >= storable(prefix), column.identity < storable(prefix) + _LAST]
+    if registration is Registered.UNKNOWN:
+        where.append(column.registration.is_(None))
+    elif registration is not None:
+        where.append(column.registration == registration.value)
+    if connected_to is not None:
+        where += [column.node.is_not(None), in_set(connection, column.node, connected_to)]
+    if not_connected_to is not None:
+        where.append(or_(column.node.is_(None), ~in_set(connection, column.node, not_connected_to)))
+    return and_(*where)
+
+
+def _says(boot: str | None, wanted: Mapping[str, str]) -> bool:
+    if boot is None:
+        return False
+    payload: Payload = orjson.loads(boot)
+    return all(payload.get(name) == value for name, value in wanted.items())
 
 
 def _latest(row: Any) -> Any:  # noqa: ANN401  columns, which are the same for SQLAlchemy and not for mypy

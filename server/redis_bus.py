@@ -27,7 +27,7 @@ _GONE_AFTER: Final = 5.0
 _TIMEOUT: Final = 3.0
 _RETRY_INTERVAL: Final = 1.0
 _MAX_UNSENT: Final = 10_000
-"""Messages that may wait for Redis; the oldest are lost first."""
+"""Messages that may wait for a slow Redis; the oldest are lost first."""
 _MAX_AT_ONCE: Final = 500
 
 # One step, so that no two processes see another list: say that this one lives, forget the dead, tell who is there.
@@ -124,6 +124,8 @@ class RedisBus(Bus):
         await self._redis.aclose()
 
     def _put(self, channel: str, message: bytes) -> None:
+        if self._troubles:
+            return
         self._unsent.append((channel, message))
         self._to_send.set()
 
@@ -208,6 +210,8 @@ class RedisBus(Bus):
             self._troubles.pop(task, None)
         else:
             self._troubles[task] = trouble
+            # News would be old by the time they could be sent, and contradict what was said since.
+            self._unsent.clear()
         if had_trouble != bool(self._troubles):
             self._well_since = asyncio.get_running_loop().time()
             self.changed(trouble)

@@ -32,6 +32,8 @@ class SecurityOptions:
     """The O that a client certificate must have."""
     password_file: Path | None = None
     """Hashes of charge points' passwords."""
+    stored_passwords: bool = False
+    """Whether they are in the store instead."""
     handshake_timeout: float = 20.0
     """Seconds for a client to send its upgrade request, TLS included."""
     max_connections: int = 0
@@ -62,6 +64,9 @@ def add_security_options(parser: argparse.ArgumentParser) -> None:
         "password where there are some")  # fmt: skip
     add("--tls-client-organization", metavar="NAME", env_var="TLS_CLIENT_ORGANIZATION",
         help="O that a charge point's certificate must have")  # fmt: skip
+    add("--stored-passwords", metavar="BOOL", env_var="STORED_PASSWORDS", type=boolean, nargs="?", const=True,
+        default=default.stored_passwords,
+        help="ask charge points for the passwords that are in the store, set by the operator API")  # fmt: skip
     add("--password-file", metavar="FILE", env_var="PASSWORD_FILE", type=Path,
         help="hashes of charge points' passwords, made by central-system-passwords; each then needs one")  # fmt: skip
     add("--handshake-timeout", metavar="SECONDS", env_var="HANDSHAKE_TIMEOUT", type=seconds(0.1, 3600),
@@ -86,15 +91,12 @@ def add_security_options(parser: argparse.ArgumentParser) -> None:
         help="networks of the proxies whose X-Forwarded-For says where a connection comes from")  # fmt: skip
 
 
-def security_options(
-    options: argparse.Namespace, refuse: Callable[[str], object], *, other_passwords: bool = False
-) -> SecurityOptions:
+def security_options(options: argparse.Namespace, refuse: Callable[[str], object]) -> SecurityOptions:
     """Return what the options of `add_security_options` say.
 
     Args:
         options: parsed.
         refuse: takes one line about options that do not go together, and does not return.
-        other_passwords: whether there are passwords from elsewhere than a file.
     """
     certificates, keys = options.tls_cert or (), options.tls_key or ()
     if len(certificates) != len(keys):
@@ -103,11 +105,14 @@ def security_options(
         refuse("--plain false (PLAIN) leaves no port: it needs --tls-cert (TLS_CERT)")
     if options.tls_client_ca is not None and not certificates:
         refuse("--tls-client-ca (TLS_CLIENT_CA) needs --tls-cert (TLS_CERT)")
-    has_passwords = options.password_file is not None or other_passwords
+    if options.password_file is not None and options.stored_passwords:
+        refuse("--password-file (PASSWORD_FILE) and --stored-passwords (STORED_PASSWORDS) exclude each other")
+    has_passwords = options.password_file is not None or options.stored_passwords
     if options.tls_client_ca is not None and options.plain and not has_passwords:
         refuse(
             "--tls-client-ca (TLS_CLIENT_CA) would leave the port without TLS open to all: "
-            "close it with --plain false (PLAIN), or ask for passwords with --password-file (PASSWORD_FILE)"
+            "close it with --plain false (PLAIN), or ask for passwords with --password-file (PASSWORD_FILE) "
+            "or --stored-passwords (STORED_PASSWORDS)"
         )
     if options.tls_client_organization is not None and options.tls_client_ca is None:
         refuse("--tls-client-organization (TLS_CLIENT_ORGANIZATION) needs --tls-client-ca (TLS_CLIENT_CA)")
@@ -118,6 +123,7 @@ def security_options(
         tls_client_ca=options.tls_client_ca,
         tls_client_organization=options.tls_client_organization,
         password_file=options.password_file,
+        stored_passwords=options.stored_passwords,
         handshake_timeout=options.handshake_timeout,
         max_connections=options.max_connections,
         max_connections_per_address=options.max_connections_per_address,

@@ -13,12 +13,14 @@ from sqlalchemy import Connection, delete, func, select
 
 from server.handlers import BootPolicy, Handlers
 from server.id_tags import MAX_ID_TAGS, IdTagInfo, IdTags, TooManyIdTags
-from server.sql import upsert
+from server.sql import in_set, storable, upsert
 from server.store import Store
 from server.tables import ID_TAGS, SETTINGS
 
 _BOOT_POLICY: Final = "boot policy"
 _UNKNOWN: Final = "unknown id tags"
+_FEW: Final = 1000
+"""Id tags that are read one by one when they have changed; of more, all are read."""
 _TAG_COLUMNS: Final = ("status", "expiry_date", "parent_id_tag", "one_at_a_time")
 
 
@@ -29,10 +31,12 @@ class Settings:
         store: where they are kept.
         handlers: where the boot policy is.
         id_tags: the id tags.
-        changed: tells the other processes to read them again.
+        changed: tells the other processes what to read again: the argument of `load_again`.
     """
 
-    def __init__(self, store: Store, handlers: Handlers, id_tags: IdTags, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, handlers: Handlers, id_tags: IdTags, changed: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._store = store
         self._handlers = handlers
         self._id_tags = id_tags
@@ -56,7 +60,41 @@ class Settings:
         self._id_tags.unknown = orjson.loads(values[_UNKNOWN]) if _UNKNOWN in values else "Accepted"
         self._id_tags.clear()
         for row in tags:
-            self._id_tags.put(row.id_tag, IdTagInfo(row.status, row.expiry_date, row.parent_id_tag, row.one_at_a_time))
+            self._id_tags.put(row.id_tag, _info(row))
+
+    async def load_again(self, changed: dict[str, Any]) -> None:
+        """Read again what another process has changed.
+
+        Raises:
+            StoreFailed: there is no answer; all stays as it is.
+        """
+        keys: list[str] | None = changed.get("id_tags")
+        if keys is None or len(keys) > _FEW:
+            await self.load()
+            return
+
+        def read(connection: Connection) -> list[Any]:
+            return list(connection.execute(select(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, keys))))
+
+        found = {row.id_tag: row for row in await self._store.read(read)} if keys else {}
+        for key in keys:
+            row = found.get(key)
+            if row is None:
+                self._id_tags.delete(key)
+            else:
+                self._id_tags.put(key, _info(row))
+
+    async def id_tags(self, limit: int, after: str | None = None) -> list[tuple[str, IdTagInfo]]:
+        """Return id tags that were set, case-folded, in their order: `limit` at most, those behind `after`.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        statement = select(ID_TAGS).order_by(ID_TAGS.c.id_tag).limit(limit)
+        if after is not None:
+            statement = statement.where(ID_TAGS.c.id_tag > storable(after.casefold()))
+        rows = await self._store.read(lambda connection: connection.execute(statement).all())
+        return [(row.id_tag, _info(row)) for row in rows]
 
     async def put_boot_policy(self, policy: BootPolicy) -> None:
         """Set what BootNotification.req is answered from now on.
@@ -66,7 +104,7 @@ class Settings:
         """
         await self._put(_BOOT_POLICY, {"status": policy.status, "interval": policy.interval})
         self._handlers.boot_policy = policy
-        self._changed()
+        self._changed({})
 
     async def put_unknown(self, status: str) -> None:
         """Set the AuthorizationStatus of id tags that are not set.
@@ -76,7 +114,7 @@ class Settings:
         """
         await self._put(_UNKNOWN, status)
         self._id_tags.unknown = status
-        self._changed()
+        self._changed({})
 
     async def put_id_tags(self, infos: Mapping[str, IdTagInfo]) -> None:
         """Set what is known of id tags.
@@ -86,7 +124,7 @@ class Settings:
             StoreFailed: they are not kept; nothing has changed.
         """
         rows = [
-            {"id_tag": id_tag.casefold(), **{name: getattr(info, name) for name in _TAG_COLUMNS}}
+            {"id_tag": storable(id_tag.casefold()), **{name: getattr(info, name) for name in _TAG_COLUMNS}}
             for id_tag, info in infos.items()
         ]
 
@@ -100,7 +138,7 @@ class Settings:
             await self._store.write(write)
             for id_tag, info in infos.items():
                 self._id_tags.put(id_tag, info)
-            self._changed()
+            self._changed({"id_tags": [row["id_tag"] for row in rows]})
 
     async def delete_id_tags(self, id_tags: Iterable[str]) -> int:
         """Forget id tags; return how many were set.
@@ -114,11 +152,11 @@ class Settings:
             return 0
 
         def write(connection: Connection) -> None:
-            connection.execute(delete(ID_TAGS).where(ID_TAGS.c.id_tag.in_(known)))
+            connection.execute(delete(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, known)))
 
         await self._store.write(write)
         gone = sum(self._id_tags.delete(key) for key in known)
-        self._changed()
+        self._changed({"id_tags": known})
         return gone
 
     async def _put(self, name: str, value: object) -> None:
@@ -128,3 +166,7 @@ class Settings:
             connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda new: new.value}), [row])
 
         await self._store.write(write)
+
+
+def _info(row: Any) -> IdTagInfo:  # noqa: ANN401  a row of SQLAlchemy's
+    return IdTagInfo(row.status, row.expiry_date, row.parent_id_tag, row.one_at_a_time)

@@ -47,9 +47,9 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
     ours = (
         *("LOCUST_", "AMPSWARM_", "CS_", "WEB_SRV_", "LOG_", "HEARTBEAT_INT_MS", "CONCURRENCY_LEVEL"),
-        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_TRANSACTIONS", "BUS", "PROCESSES"),
-        *("DRAIN_", "CENTRAL_SYSTEM_"),
-        *("PLAIN", "TLS_", "PASSWORD_FILE", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
+        *("ADMIN_", "CSR_CA_", "BOOT_INTERVAL", "REQUIRE_BOOT", "STORE", "KEEP_", "BUS", "PROCESSES"),
+        *("DRAIN_", "CENTRAL_SYSTEM_", "CHAOS_"),
+        *("PLAIN", "TLS_", "PASSWORD_FILE", "STORED_PASSWORDS", "HANDSHAKE_TIMEOUT", "MAX_", "TRUSTED_PROXIES"),
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # Tests run beside each other and beside a demo: none may ask for the port that all would ask for.
@@ -156,6 +156,13 @@ class CentralSystem:
             with error:
                 status, text = error.code, error.read()
         return status, json.loads(text) if text else None
+
+    def text(self, path: str) -> str:
+        """Return what its operator API answers, as text; fail unless that is 200."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.admin + path, timeout=TIMEOUT) as response:
+            body: bytes = response.read()
+        return body.decode()
 
     @property
     def connections(self) -> int:

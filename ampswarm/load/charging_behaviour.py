@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from ampswarm.charge_point.vehicle import Vehicle
-from ampswarm.load.distribution import Distribution, LogNormal, Normal
+from ampswarm.distribution import Distribution, LogNormal, Normal
 
 HOURS: Final = 24
 _HOUR: Final = 3600.0

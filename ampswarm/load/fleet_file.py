@@ -13,8 +13,8 @@ from typing import Any, Final
 from ampswarm.charge_point.configuration import InvalidSetting, Key
 from ampswarm.charge_point.template import Template
 from ampswarm.charge_point.vehicle import Vehicle
+from ampswarm.distribution import Uniform
 from ampswarm.load.charging_behaviour import HOURS, ChargingBehaviour, IdTags, VehicleModel
-from ampswarm.load.distribution import Uniform
 from ampswarm.load.equipment import check_lists, check_paths
 from ampswarm.load.fleet_csv import Read, rows, why
 from ampswarm.load.fleet_security import credentials_of

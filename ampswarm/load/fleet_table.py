@@ -9,7 +9,7 @@ from math import isfinite
 from string import Formatter
 from typing import Final
 
-from ampswarm.load.distribution import Distribution, Exponential, Fixed, LogNormal, Normal, Uniform
+from ampswarm.distribution import Distribution, Exponential, Fixed, LogNormal, Normal, Uniform
 
 _LONGEST_SHOWN: Final = 40
 """Characters of a bad value that a message repeats."""

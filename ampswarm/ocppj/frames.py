@@ -213,6 +213,11 @@ def encode_call(unique_id: str, action: str, packed: bytes) -> bytes:
     return orjson.dumps([2, unique_id, action, orjson.Fragment(packed)])
 
 
+def encode_result(unique_id: str, payload: Payload) -> bytes:
+    """Return the text of a CallResult whose payload was validated: `encode` without its detours."""
+    return orjson.dumps([3, unique_id, payload])
+
+
 def encode(frame: Frame) -> bytes:
     """Return the UTF-8 text of a message, ready to be sent as one WebSocket text message.
 

@@ -28,7 +28,7 @@ _MEANINGS: Final = {
     HTTPStatus.UNAUTHORIZED: "The bearer token is missing or wrong.",
     HTTPStatus.FORBIDDEN: "The request comes from another site's page, or without a token under a foreign host name.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
-    HTTPStatus.CONFLICT: "There is no room for another one.",
+    HTTPStatus.CONFLICT: "There is no room for another one, or the central system runs without such things.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request breaks the rules; nothing was done.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many Calls wait for this charge point already.",

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -26,9 +26,13 @@ from server.api.models import (
     ChargePointDetails,
     ChargePoints,
     Connected,
+    Filter,
     FleetGlance,
     Identity,
+    KeptMessages,
     Limit,
+    MessageCursor,
+    MessageLimit,
     Prefix,
     Registration,
     Timeout,
@@ -49,6 +53,8 @@ _HTTP_STATUS: Final = {
     Outcome.SHUTTING_DOWN: HTTPStatus.SERVICE_UNAVAILABLE,
     Outcome.UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+_MESSAGES: Final = "/messages"
+_UNKNOWN: Final = "no such charge point has ever connected"
 _LINES: Final = "application/x-ndjson"
 _STREAMED: Final[Responses] = {
     HTTPStatus.OK: {
@@ -107,6 +113,19 @@ class ChargePointRoutes:
             summary="All charge points at a glance",
             responses=answers(FleetGlance, "This.", HTTPStatus.SERVICE_UNAVAILABLE),
         )
+        # Before the next one, whose path fits every identity.
+        router.add_api_route(
+            f"{PREFIX}/charge-points/{{identity:text}}{_MESSAGES}",
+            self.messages,
+            methods=["GET"],
+            tags=["charge points"],
+            summary="The last messages of a charge point",
+            responses=answers(
+                KeptMessages,
+                "These.",
+                *(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+            ),
+        )
         router.add_api_route(
             f"{PREFIX}/charge-points/{{identity:text}}",
             self.charge_point,
@@ -135,7 +154,10 @@ class ChargePointRoutes:
             summary="Call many charge points",
             response_class=_Streamed,
             status_code=HTTPStatus.OK,
-            responses={**_STREAMED, **failing(HTTPStatus.UNPROCESSABLE_ENTITY, is_json=False)},
+            responses={
+                **_STREAMED,
+                **failing(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE, is_json=False),
+            },
         )
 
     async def charge_points(
@@ -168,10 +190,36 @@ class ChargePointRoutes:
         await self._fleet.settle()
         record = await self._records.get(identity)
         if record is None:
-            return nothing("no such charge point has ever connected")
+            return nothing(_UNKNOWN)
         live = await self._fleet.describe([identity])
         fields = _charge_point(record, live.get(identity))
         return as_json({**fields, "configuration": record.configuration})
+
+    async def messages(
+        self, request: Request, identity: Identity, after: MessageCursor = "", limit: MessageLimit = 100
+    ) -> Response:
+        """Those of all charge points together are kept for a while; more of those that are asked for here."""
+        if not request.scope["raw_path"].endswith(_MESSAGES.encode()):
+            # With a percent-encoded slash: the end of an identity.
+            return await self.charge_point(identity + _MESSAGES)
+        if not self._fleet.is_here(identity):
+            await self._fleet.settle()
+            if await self._records.get(identity) is None:
+                return nothing(_UNKNOWN)
+        seen = {node: int(number) for node, _, number in (each.partition("-") for each in after.split(".") if each)}
+        found = await self._fleet.messages(identity, seen, limit)
+        items = [
+            {
+                "at": as_time(each.at),
+                "direction": "out" if each.is_out else "in",
+                "text": each.text,
+                "is_cut": each.is_cut,
+                "size": each.size,
+            }
+            for each in found.messages
+        ]
+        cursor = ".".join(f"{node}-{number}" for node, number in found.seen.items())
+        return as_json({"messages": items, "cursor": cursor, "are_kept": found.are_kept})
 
     async def fleet(self) -> Response:
         """How many there are, where, and how they stand."""
@@ -212,9 +260,24 @@ class ChargePointRoutes:
             check(action, payload)
         except OcppError as error:
             return refused(error)
+        if body.identities is not None and body.filter is not None:
+            why = "either identities or a filter, and not both"
+            return failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", why)
         identities = None if body.identities is None else list(dict.fromkeys(body.identities))
+        if body.filter is not None:
+            identities = await self._find(body.filter)
         batches = self._fleet.call_many(identities, action, payload, body.timeout, body.concurrency)
         return _Streamed(self._lines(action, batches, identities))
+
+    async def _find(self, wanted: Filter) -> list[str]:
+        """Return the identities of connected charge points that a filter lets through."""
+        await self._fleet.settle()
+        return await self._records.find(
+            connected_to=self._fleet.nodes,
+            prefix=wanted.prefix,
+            registration=None if wanted.registration is None else Registered(wanted.registration),
+            boot={"chargePointVendor": wanted.vendor, "chargePointModel": wanted.model},
+        )
 
     async def _lines(
         self, action: str, batches: AsyncGenerator[list[Result], None], identities: list[str] | None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ampswarm.ocppj.identity import MAX_IDENTITY
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
+from server.messages import MAX_OF_ONE
 from server.transactions import Anomaly
 
 MAX_PAGE: Final = 1000
@@ -17,6 +18,8 @@ MAX_TIMEOUT: Final = 3600.0
 DEFAULT_TIMEOUT: Final = 30.0
 MAX_ID_TAG: Final = 20
 """Characters (core 7.28)."""
+MAX_PASSWORD: Final = 64
+"""Bytes; the whitepaper wants 16 to 20 (A00.FR.205)."""
 _MAX_INT: Final = 2**31 - 1
 _MAX_LONG: Final = 2**63 - 1
 
@@ -49,6 +52,15 @@ OfIdentity = Annotated[str | None, Query(max_length=MAX_IDENTITY, description="O
 After = Annotated[str | None, Query(max_length=MAX_IDENTITY, description="`next` of the page before.")]
 Before = Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="`next` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
+MessageCursor = Annotated[
+    str,
+    Query(
+        max_length=8192,
+        pattern=r"^([0-9a-f]{1,16}-[0-9]{1,18}(\.[0-9a-f]{1,16}-[0-9]{1,18})*)?$",
+        description="`cursor` of the answer before: only messages that came later.",
+    ),
+]
+MessageLimit = Annotated[int, Query(ge=1, le=MAX_OF_ONE, description="How many at most: the last ones.")]
 TransactionId = Annotated[int, Path(ge=0, le=_MAX_INT)]
 TransactionState = Annotated[
     Literal["open", "stopped", "superseded"] | None, Query(description="Only those in this state.")
@@ -179,17 +191,57 @@ class CallAnswer(Model):
     """Its payload."""
 
 
+class Filter(Model):
+    """Which of the charge points that are connected; all that is named must hold."""
+
+    prefix: str | None = Field(None, min_length=1, max_length=MAX_IDENTITY)
+    """Their identities begin with it."""
+    registration: Literal["unknown", "accepted", "pending", "rejected"] | None = None
+    """What their last BootNotification was answered."""
+    vendor: str | None = Field(None, max_length=20)
+    """chargePointVendor of it."""
+    model: str | None = Field(None, max_length=20)
+    """chargePointModel of it."""
+
+
 class CallMany(Model):
-    """One Call to many charge points."""
+    """One Call to many charge points: `identities`, or those that `filter` finds, or all that are connected."""
 
     payload: dict[str, Any] | None = None
     """The request's payload; `null` is `{}`."""
     identities: list[str] | None = None
-    """Whom; `null` for all that are connected."""
+    """Whom; those that are not connected get an error each."""
+    filter: Filter | None = None
+    """Whom; not beside `identities`."""
     concurrency: Annotated[int, _Whole] = Field(100, ge=1, le=MAX_CONCURRENCY)
     """How many Calls may be outstanding at a time."""
     timeout: float = Field(DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
     """Seconds for each answer, from when its Call is sent."""
+
+
+class KeptMessage(Model):
+    """One OCPP-J message."""
+
+    at: _Time
+    direction: Literal["in", "out"]
+    """As the central system sees it: `in` is from the charge point."""
+    text: str
+    """As it was on the wire, but for a password; what is no UTF-8 is shown as U+FFFD."""
+    is_cut: bool
+    """Whether there was more of it: 4,096 bytes are kept."""
+    size: _Count
+    """Its length in bytes."""
+
+
+class KeptMessages(Model):
+    """The last messages of a charge point."""
+
+    messages: list[KeptMessage]
+    """In the order of time."""
+    cursor: str
+    """`after` of the request for newer ones."""
+    are_kept: bool
+    """`false` where the central system keeps no messages (`--keep-messages 0`)."""
 
 
 # -- transactions ---------------------------------------------------------------------------------
@@ -313,6 +365,27 @@ class UnknownIdTags(Model):
     """What id tags are answered that were not set."""
 
     status: Literal["Accepted", "Blocked", "Expired", "Invalid"]
+
+
+class PasswordBody(Model):
+    """A charge point's password, in one of two ways."""
+
+    password: str | None = Field(None, min_length=1, max_length=MAX_PASSWORD)
+    """As text."""
+    hexadecimal: str | None = Field(None, min_length=2, max_length=2 * MAX_PASSWORD)
+    """As AuthorizationKey has it (whitepaper A00.FR.205)."""
+
+
+PasswordHashes = dict[
+    Annotated[str, Field(min_length=1, max_length=MAX_IDENTITY)], Annotated[str, Field(max_length=300)]
+]
+"""Argon2id in PHC format, by identity."""
+
+
+class PasswordsSet(Model):
+    """How many were set."""
+
+    passwords: _Count
 
 
 class BootPolicyBody(Model):

@@ -55,7 +55,7 @@ class SettingRoutes:
             methods=["GET"],
             tags=["id tags"],
             summary="List the id tags that were set",
-            responses=answers(IdTagBodies, "A page of them.", HTTPStatus.UNPROCESSABLE_ENTITY),
+            responses=answers(IdTagBodies, "A page of them.", *_SETTING),
         )
         router.add_api_route(
             _ID_TAGS,
@@ -128,7 +128,7 @@ class SettingRoutes:
 
     async def id_tags(self, after: After = None, limit: Limit = 100) -> Response:
         """In lower case, and in this order."""
-        found = self._id_tags.page(limit + 1, after)
+        found = await self._settings.id_tags(limit + 1, after)
         items = {id_tag: _id_tag(info) for id_tag, info in found[:limit]}
         return as_json({"id_tags": items, "next": found[limit - 1][0] if len(found) > limit else None})
 

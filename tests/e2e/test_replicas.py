@@ -157,6 +157,22 @@ def test_what_is_set_at_one_replica_holds_at_all(tmp_path: Path, postgres: Postg
             assert late.call("Authorize", {"idTag": "card"})["idTagInfo"]["status"] == "Blocked"
 
 
+def test_chaos_holds_for_all_replicas_also_for_those_that_come_later(
+    tmp_path: Path, postgres: Postgres, redis: Redis
+) -> None:
+    """A storm would look different depending on where a charge point comes back to."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), Station(other, "A") as station:
+        refusing = {"call_errors": [{"code": "GenericError", "actions": ["Heartbeat"]}]}
+        assert one.request("PUT", "/api/v1/chaos", refusing)[0] == 200
+        until(lambda: station.ask("Heartbeat", {})[2] == "GenericError")
+        one.stop()
+        one.start()
+        with Station(one, "B") as late:
+            assert late.ask("Heartbeat", {})[2] == "GenericError"
+        assert one.request("DELETE", "/api/v1/chaos")[0] == 204
+        until(lambda: station.ask("Heartbeat", {})[0] == 3)
+
+
 def test_when_a_replica_is_killed_the_other_carries_on(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
     """Its charge points come to the other, with their transactions; nothing that it confirmed is lost."""
     with (
@@ -263,6 +279,8 @@ def test_processes_share_the_port_and_are_one_central_system(tmp_path: Path) -> 
             counted = nodes(server)
             assert (len(counted), sum(counted.values())) == (3, 30)
             assert min(counted.values()) > 0, "the kernel spreads connections over all that listen"
+            # And what they count is shown as if they were one, whoever answers.
+            assert "ocpp_connections 30.0" in server.text("/metrics")
             # On whichever process it comes back, it is the same one.
             with Station(server, "CP0") as again:
                 assert stations[0].wait_until_closed()[0] == 1008

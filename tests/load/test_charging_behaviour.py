@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampswarm.charge_point.vehicle import Vehicle
+from ampswarm.distribution import Distribution, Exponential, Fixed, LogNormal, Normal, Uniform
 from ampswarm.load.charging_behaviour import ChargingBehaviour, IdTags, VehicleModel
-from ampswarm.load.distribution import Distribution, Exponential, Fixed, LogNormal, Normal, Uniform
 from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
 
 DAY = 86_400.0

@@ -10,8 +10,8 @@ import pytest
 from ampswarm.charge_point.events import TransactionEnded
 from ampswarm.charge_point.template import Template
 from ampswarm.charge_point.vehicle import Vehicle
+from ampswarm.distribution import Fixed
 from ampswarm.load.charging_behaviour import EVERYDAY, ChargingBehaviour, IdTags, VehicleModel
-from ampswarm.load.distribution import Fixed
 from ampswarm.load.drivers import Drivers, day_offset
 from tests.fakes.scene import UTC_AT_ZERO, Scene
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ampswarm.charge_point.configuration import Configuration, Key
 from ampswarm.charge_point.template import Template
-from ampswarm.load.distribution import Exponential, Fixed, LogNormal, Normal, Uniform
+from ampswarm.distribution import Exponential, Fixed, LogNormal, Normal, Uniform
 from ampswarm.load.fleet_file import (
     CHARGING_KEYS,
     MISBEHAVIOUR_KEYS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,3 +37,11 @@ def test_what_is_no_time_is_a_value_error(text: str) -> None:
     """The schemas let any text through; it must not end a charge point."""
     with pytest.raises(ValueError, match="not an ISO 8601"):
         parse_utc(text)
+
+
+@given(st.floats(0, 253402300799, allow_nan=False), st.integers(-2000, 2000))
+def test_times_are_written_as_datetime_writes_them(seconds: float, more: int) -> None:
+    """To the millisecond, whichever second was written before."""
+    for moment in (seconds, max(0.0, seconds + more / 1_000_000), max(0.0, seconds - 1e-7)):
+        text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+        assert format_utc(moment) == text.removesuffix("+00:00") + "Z"

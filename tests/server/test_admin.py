@@ -205,7 +205,7 @@ def test_bodies_are_limited(server: CentralSystem) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
         ("GET", "/docs", 404),
         ("GET", "/api/v1/charge-points/nobody", 404),
         ("POST", "/api/v1/ledger", 405),

@@ -562,6 +562,28 @@ def test_a_charge_point_without_calls_costs_nothing() -> None:
     asyncio.run(play())
 
 
+def test_many_are_found_by_a_filter(tmp_path: Path) -> None:
+    """All of one make, or those that wait for their boot to be accepted; nobody has to list them."""
+    with CentralSystem(tmp_path / "log") as server, ExitStack() as opened:
+        for identity, vendor in (("N1", "Volt"), ("N2", "Volt"), ("S1", "Volt"), ("N3", "Ampere"), ("N4", "")):
+            station = opened.enter_context(Station(server, identity))
+            if vendor:
+                station.call("BootNotification", {"chargePointVendor": vendor, "chargePointModel": "M"})
+        for wanted, expected in (
+            ({"prefix": "N"}, ["N1", "N2", "N3", "N4"]),
+            ({"vendor": "Volt"}, ["N1", "N2", "S1"]),
+            ({"vendor": "Volt", "model": "M", "prefix": "N"}, ["N1", "N2"]),
+            ({"registration": "unknown"}, ["N4"]),
+            ({"registration": "accepted", "vendor": "Ampere"}, ["N3"]),
+            ({"model": "other"}, []),
+            ({}, ["N1", "N2", "N3", "N4", "S1"]),
+        ):
+            lines, summary = call_many(server, "ClearCache", filter=wanted)
+            assert (expected, len(expected)) == (sorted(lines), summary["results"]), wanted
+        both = {"filter": {"prefix": "N"}, "identities": ["S1"]}
+        assert server.request("POST", "/api/v1/calls/ClearCache", both)[0] == 422
+
+
 def test_a_fault_in_one_call_ends_the_campaign_instead_of_hanging_it() -> None:
     """The stream breaks off with an error in the log."""
 

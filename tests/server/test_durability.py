@@ -191,3 +191,16 @@ def test_a_database_that_goes_away_refuses_and_recovers_by_itself(tmp_path: Path
         assert station.call("StopTransaction", stop) == {}
         counted = ledger(server)
         assert (counted["started"], counted["stopped"], counted["open"]) == (1, 1, 0)
+
+
+def test_a_database_that_goes_away_is_noticed_without_any_traffic(tmp_path: Path) -> None:
+    """A load balancer sends charge points elsewhere before the first of them is refused."""
+    with Postgres() as postgres, CentralSystem(tmp_path / "log", "--store", postgres.new_database()) as server:
+        assert ready(server) == 200
+        postgres.kill()
+        until(lambda: ready(server) == 503)
+        # What is asked meanwhile is answered, and says why.
+        status, answer = server.request("GET", "/api/v1/ledger")
+        assert (status, answer["error"]["code"]) == (503, "StoreFailed")
+        postgres.start()
+        until(lambda: ready(server) == 200)

@@ -304,6 +304,32 @@ def test_require_boot_answers_security_error_before_the_boot(tmp_path: Path) -> 
             assert call(ws, "Heartbeat", {})[0] == 3
         with connect(server) as ws:
             assert call(ws, "Heartbeat", {})[0] == 3
+        # Nor does a restart of the central system: the store remembers.
+        server.stop()
+        server.start()
+        with connect(server) as ws, connect(server, "stranger") as stranger:
+            assert call(ws, "Heartbeat", {})[0] == 3
+            assert call(stranger, "Heartbeat", {})[2] == "SecurityError"
+
+
+def test_a_second_call_with_the_id_of_one_that_is_being_handled_is_refused(tmp_path: Path) -> None:
+    """J 4.2.3, GenericError; both are answered, and the first starts one transaction."""
+    start = json.dumps([2, "same", "StartTransaction", REQUESTS["StartTransaction"]])
+    with CentralSystem(tmp_path / "log") as server, connect(server) as ws:
+        ws.send(start)
+        ws.send('[2,"same","Heartbeat",{}]')
+        answers = [json.loads(ws.recv(timeout=10)) for _ in range(2)]
+        assert [answer[:3] for answer in answers if answer[0] == 4] == [[4, "same", "GenericError"]]
+        assert [answer[2]["transactionId"] > 0 for answer in answers if answer[0] == 3] == [True]
+        assert call(ws, "Heartbeat", {}, "same")[0] == 3
+
+
+def test_heartbeats_do_not_wait_for_the_store(tmp_path: Path) -> None:
+    """They overtake a transaction message that does, on the same connection."""
+    with CentralSystem(tmp_path / "log") as server, connect(server) as ws:
+        ws.send(json.dumps([2, "slow", "StartTransaction", REQUESTS["StartTransaction"]]))
+        ws.send('[2,"quick","Heartbeat",{}]')
+        assert [json.loads(ws.recv(timeout=10))[1] for _ in range(2)] == ["quick", "slow"]
 
 
 def test_pings_come_each_interval_and_a_missing_pong_ends_the_connection(tmp_path: Path) -> None:

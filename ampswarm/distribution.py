@@ -1,4 +1,4 @@
-"""Distributions that a quantity of a fleet is drawn from, each within bounds."""
+"""Distributions that a quantity is drawn from, each within bounds. The same on both sides of the wire."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class Fixed:
 
     value: float
 
+    def at(self, share: float) -> float:  # noqa: ARG002  as all distributions
+        """Return the value."""
+        return self.value
+
     def draw(self, random: Random) -> float:  # noqa: ARG002  as all distributions
         """Return the value."""
         return self.value
@@ -33,9 +37,13 @@ class Uniform:
     def __post_init__(self) -> None:
         _check_bounds(self.minimum, self.maximum)
 
+    def at(self, share: float) -> float:
+        """Return the value that a share of all, from 0 up to 1, is below."""
+        return _within(_between(self.minimum, self.maximum, share), self.minimum, self.maximum)
+
     def draw(self, random: Random) -> float:
         """Return a value."""
-        return _within(random.uniform(self.minimum, self.maximum), self.minimum, self.maximum)
+        return self.at(random.random())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +67,15 @@ class Normal:
         _check_bounds(self.minimum, self.maximum)
         _check_mass(*_normal_mass(self.mean, self.sigma, self.minimum, self.maximum))
 
+    def at(self, share: float) -> float:
+        """Return the value that a share of all, from 0 up to 1, is below."""
+        low, high = _normal_mass(self.mean, self.sigma, self.minimum, self.maximum)
+        value = NormalDist(self.mean, self.sigma).inv_cdf(_inside(low, high, share))
+        return _within(value, self.minimum, self.maximum)
+
     def draw(self, random: Random) -> float:
         """Return a value."""
-        low, high = _normal_mass(self.mean, self.sigma, self.minimum, self.maximum)
-        value = NormalDist(self.mean, self.sigma).inv_cdf(_share(random, low, high))
-        return _within(value, self.minimum, self.maximum)
+        return self.at(random.random())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +100,14 @@ class LogNormal:
         _check_bounds(self.minimum, self.maximum)
         _check_mass(*self._mass())
 
+    def at(self, share: float) -> float:
+        """Return the value that a share of all, from 0 up to 1, is below."""
+        normal = NormalDist(log(self.median), self.sigma).inv_cdf(_inside(*self._mass(), share))
+        return _within(exp(normal), self.minimum, self.maximum)
+
     def draw(self, random: Random) -> float:
         """Return a value."""
-        normal = NormalDist(log(self.median), self.sigma).inv_cdf(_share(random, *self._mass()))
-        return _within(exp(normal), self.minimum, self.maximum)
+        return self.at(random.random())
 
     def _mass(self) -> tuple[float, float]:
         low = log(self.minimum) if self.minimum > 0 else -inf
@@ -118,10 +134,14 @@ class Exponential:
         _check_bounds(self.minimum, self.maximum)
         _check_mass(*self._mass())
 
+    def at(self, share: float) -> float:
+        """Return the value that a share of all, from 0 up to 1, is below."""
+        value = -self.mean * log1p(-_inside(*self._mass(), share))
+        return _within(value, self.minimum, self.maximum)
+
     def draw(self, random: Random) -> float:
         """Return a value."""
-        value = -self.mean * log1p(-_share(random, *self._mass()))
-        return _within(value, self.minimum, self.maximum)
+        return self.at(random.random())
 
     def _mass(self) -> tuple[float, float]:
         return tuple(1 - exp(-max(0.0, bound) / self.mean) for bound in (self.minimum, self.maximum))  # type: ignore[return-value]
@@ -138,9 +158,14 @@ def _normal_mass(mean: float, sigma: float, minimum: float, maximum: float) -> t
     return low, high
 
 
-def _share(random: Random, low: float, high: float) -> float:
+def _between(low: float, high: float, share: float) -> float:
+    # As Random.uniform() does it.
+    return low + (high - low) * share
+
+
+def _inside(low: float, high: float, share: float) -> float:
     """Return a number above 0 and below 1, within the bounds: the inverses know neither 0 nor 1."""
-    return min(max(random.uniform(low, high), 1e-300), 1 - 1e-16)
+    return min(max(_between(low, high, share), 1e-300), 1 - 1e-16)
 
 
 def _within(value: float, minimum: float, maximum: float) -> float:
