@@ -35,7 +35,17 @@ from benchmarks import messages
 from benchmarks.stations import Failure
 from benchmarks.websocket_frames import TEXT, frames, masked
 from server.store import BadStore, Store, StoreFailed, open_store
-from server.tables import ANOMALIES, CHARGE_POINTS, CONNECTORS, OPEN, SEQUENCES, STOPPED, SUPERSEDED, TOTALS, TRANSACTIONS
+from server.tables import (
+    ANOMALIES,
+    CHARGE_POINTS,
+    CONNECTORS,
+    OPEN,
+    SEQUENCES,
+    STOPPED,
+    SUPERSEDED,
+    TOTALS,
+    TRANSACTIONS,
+)
 from server.transactions import Anomaly
 
 ROOT: Final = Path(__file__).parent.parent
@@ -53,7 +63,8 @@ _STALE: Final = 20
 _START_TIMEOUT: Final = 120.0
 _UPGRADE: Final = (
     "GET /ocpp/{identity} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
 )
 
 Rows = Iterable[dict[str, Any]]
@@ -106,14 +117,14 @@ def _anomalies(count: int) -> Rows:
 
 def _charge_points(count: int) -> Rows:
     boot = json.dumps(messages.BOOT)
-    registrations = {7: "pending", 13: "rejected", 21: None}
+    registrations = {7: "pending", 13: "rejected", 21: "unknown"}
     for number in range(count):
         yield {
             "identity": _identity(number),
             "registration": registrations.get(number % 1000, "accepted"),
             "boot": boot,
             "booted_at": _TIME,
-            "node": "deadbeef" if number % _STALE == 0 else None,
+            "node": "deadbeef" if number % _STALE == 0 else "",
             "connected_at": _TIME,
             "last_seen": _TIME + number,
             "configuration": None,
@@ -169,8 +180,9 @@ async def _fill(store: Store, count: int) -> None:
             while chunk := list(islice(turns, _CHUNK)):
                 await store.write(lambda connection, table=table, chunk=chunk: _insert(connection, table, chunk))  # type: ignore[misc]
                 done += len(chunk)
-                print(f"\r{table.name}: {done:,}   ", end="", file=sys.stderr, flush=True)
-            print(file=sys.stderr)
+                if sys.stderr.isatty():
+                    print(f"\r{table.name}: {done:,}", end="", file=sys.stderr, flush=True)
+            print(f"\r{table.name}: {done:,}", file=sys.stderr, flush=True)
     finally:
         await store.close()
 
@@ -404,7 +416,9 @@ def _print(figures: dict[str, Figures]) -> None:
     print(f"{'milliseconds':{width}}" + "".join(f"{label:>33}" for label in figures))
     print(" " * width + f"{'median':>13}{'p99':>10}{'most':>10}" * len(figures))
     for name in next(iter(figures.values())):
-        cells = "".join(f"{each[name].median:13.2f}{each[name].p99:10.2f}{each[name].most:10.2f}" for each in figures.values())
+        cells = "".join(
+            f"{each[name].median:13.2f}{each[name].p99:10.2f}{each[name].most:10.2f}" for each in figures.values()
+        )
         print(f"{name:{width}}{cells}")
 
 
