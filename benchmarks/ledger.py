@@ -28,7 +28,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, insert, select, text
 from sqlalchemy.util import await_only
 
 from benchmarks import messages
@@ -162,6 +162,12 @@ def _insert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]
     await_only(driver.copy_records_to_table(table.name, records=records, columns=names))
 
 
+def _analyze(connection: Connection) -> None:
+    # PostgreSQL does so by itself, a minute after so many changes.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ANALYZE"))
+
+
 async def _fill(store: Store, count: int) -> None:
     await store.open()
     try:
@@ -183,6 +189,7 @@ async def _fill(store: Store, count: int) -> None:
                 if sys.stderr.isatty():
                     print(f"\r{table.name}: {done:,}", end="", file=sys.stderr, flush=True)
             print(f"\r{table.name}: {done:,}", file=sys.stderr, flush=True)
+        await store.write(_analyze)
     finally:
         await store.close()
 
