@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ _MAX_BATCH: Final = 500
 """Results in one message between two processes."""
 _GLANCE: Final = 2.0
 """Seconds for which the fleet at a glance is not counted anew."""
+_OLD_GLANCE: Final = 60.0
+"""Seconds after which an old count is no answer any more: who asks waits for a new one."""
+_COUNTING: Final = 0.01
+"""Seconds that who asks waits for a new count; then the old one has to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class Fleet:
         self._records = records
         self._store = store
         self._glance: Glance | None = None
+        self._counting: asyncio.Task[Glance] | None = None
         cluster.answer("describe", self._answer_describe)
         cluster.answer("messages", self._answer_messages)
         cluster.answer("count", self._answer_count)
@@ -121,16 +128,37 @@ class Fleet:
         return {node: answer["connections"] for node, answer in answers.items()}
 
     async def glance(self) -> Glance:
-        """Return what is counted in the store; not anew for each request: a million rows take a while.
+        """Return what is counted in the store.
+
+        It is not counted for each request, and who asks does not wait for a million rows when there is a count that
+        is not too old.
 
         Raises:
             StoreFailed: there is no answer.
         """
-        now = time.time()
-        if self._glance is None or not 0 <= now - self._glance.counted_at < _GLANCE:
-            registrations = await self._records.counts()
-            ledger = await self._store.read(transactions.ledger)
-            self._glance = Glance(registrations, ledger["open"], now)
+        last = self._glance
+        age = math.inf if last is None else time.time() - last.counted_at
+        if last is not None and 0 <= age < _GLANCE:
+            return last
+        counting = self._counting
+        if counting is None or counting.done():
+            counting = self._counting = asyncio.create_task(self._count())
+            # Whoever asks for it hears why it failed; there may be nobody.
+            counting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if last is None or not 0 <= age < _OLD_GLANCE:
+            return await asyncio.shield(counting)
+        await asyncio.wait([counting], timeout=_COUNTING)
+        return counting.result() if counting.done() else last
+
+    async def prime(self) -> None:
+        """Count for the first who asks."""
+        with contextlib.suppress(StoreFailed):
+            await self.glance()
+
+    async def _count(self) -> Glance:
+        registrations = await self._records.counts()
+        ledger = await self._store.read(transactions.ledger)
+        self._glance = Glance(registrations, ledger["open"], time.time())
         return self._glance
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109

@@ -278,6 +278,7 @@ class Process:
         self._tell("listening", {**fields, "store": self._store.name})
         tasks = [
             asyncio.create_task(self._flush_for_ever()),
+            asyncio.create_task(self._fleet.prime()),
             asyncio.create_task(self._forget_for_ever()),
             asyncio.create_task(self._records.run()),
         ]

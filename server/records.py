@@ -16,9 +16,10 @@ from itertools import islice
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, true, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from ampswarm.ocppj.frames import Payload
+from server.selection import NOWHERE, Selection
 from server.sql import in_set, storable, upsert
 from server.store import Store, StoreFailed
 from server.tables import CHARGE_POINTS, CONNECTORS
@@ -210,7 +211,7 @@ class Records:
             StoreFailed: there is no answer.
         """
         await self._flush_for_reading()
-        found = await self._store.read(partial(_read, where=CHARGE_POINTS.c.identity == storable(identity), limit=1))
+        found = await self._store.read(partial(_read, identities=[storable(identity)]))
         return found[0] if found else None
 
     async def registration(self, identity: str) -> Registered:
@@ -251,11 +252,9 @@ class Records:
         """
         await self._flush_for_reading()
 
-        def read(connection: Connection) -> list[Record]:
-            where = _where(connection, after, prefix, registration, connected_to, not_connected_to)
-            return _read(connection, where, limit)
-
-        return await self._store.read(read)
+        wanted = None if registration is None else registration.value
+        selection = Selection(after, prefix, wanted, connected_to, not_connected_to)
+        return await self._store.read(lambda connection: _read(connection, selection.identities(connection, limit)))
 
     async def find(
         self,
@@ -278,13 +277,21 @@ class Records:
         """
         await self._flush_for_reading()
         wanted = {name: value for name, value in boot.items() if value is not None}
+        selection = Selection(
+            prefix=prefix,
+            registration=None if registration is None else registration.value,
+            connected_to=connected_to,
+        )
 
         def read(connection: Connection) -> list[str]:
-            where = _where(connection, None, prefix, registration, connected_to, None)
+            found = selection.identities(connection)
+            if not wanted:
+                return found
+            where = in_set(connection, CHARGE_POINTS.c.identity, found)
             rows = connection.execute(
                 select(CHARGE_POINTS.c.identity, CHARGE_POINTS.c.boot).where(where).order_by(CHARGE_POINTS.c.identity)
             )
-            return [row.identity for row in rows if not wanted or _says(row.boot, wanted)]
+            return [row.identity for row in rows if _says(row.boot, wanted)]
 
         return await self._store.read(read)
 
@@ -297,7 +304,7 @@ class Records:
         await self._flush_for_reading()
         statement = select(CHARGE_POINTS.c.registration, func.count()).group_by(CHARGE_POINTS.c.registration)
         rows = await self._store.read(lambda connection: connection.execute(statement).all())
-        return {Registered.UNKNOWN.value if name is None else name: count for name, count in rows}
+        return dict(map(tuple, rows))
 
     async def _flush_for_reading(self) -> None:
         # What cannot be written now may still be read: old news are better than none. Nor is it tried again
@@ -306,34 +313,6 @@ class Records:
             return
         with contextlib.suppress(StoreFailed):
             await self.flush()
-
-
-_LAST: Final = "\U0010ffff"
-
-
-def _where(
-    connection: Connection,
-    after: str | None,
-    prefix: str | None,
-    registration: Registered | None,
-    connected_to: Collection[str] | None,
-    not_connected_to: Collection[str] | None,
-) -> ColumnElement[bool]:
-    column = CHARGE_POINTS.c
-    where: list[ColumnElement[bool]] = [true()]
-    if after is not None:
-        where.append(column.identity > storable(after))
-    if prefix:
-        where += [column.identity >= storable(prefix), column.identity < storable(prefix) + _LAST]
-    if registration is Registered.UNKNOWN:
-        where.append(column.registration.is_(None))
-    elif registration is not None:
-        where.append(column.registration == registration.value)
-    if connected_to is not None:
-        where += [column.node.is_not(None), in_set(connection, column.node, connected_to)]
-    if not_connected_to is not None:
-        where.append(or_(column.node.is_(None), ~in_set(connection, column.node, not_connected_to)))
-    return and_(*where)
 
 
 def _says(boot: str | None, wanted: Mapping[str, str]) -> bool:
@@ -352,7 +331,9 @@ def _kept(name: str) -> Callable[[Any], Any]:
 
 
 _ALWAYS: Final = {
-    "registration": _kept("registration"),
+    "registration": lambda row: case(
+        (row.registration != Registered.UNKNOWN.value, row.registration), else_=CHARGE_POINTS.c.registration
+    ),
     "boot": _kept("boot"),
     "booted_at": _kept("booted_at"),
     "last_seen": _latest,
@@ -372,7 +353,7 @@ _LINKS: Final[dict[_Link | None, dict[str, Callable[[Any], Any]]]] = {
     },
     # It may have gone to another process meanwhile.
     _Link.DISCONNECTED: {
-        "node": lambda _row: case((CHARGE_POINTS.c.node == bindparam("me"), None), else_=CHARGE_POINTS.c.node)
+        "node": lambda _row: case((CHARGE_POINTS.c.node == bindparam("me"), NOWHERE), else_=CHARGE_POINTS.c.node)
     },
 }
 
@@ -400,7 +381,8 @@ def _write(connection: Connection, changes: dict[str, _Change], node: str) -> No
 def _row(identity: str, change: _Change, node: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "identity": storable(identity),
-        "registration": change.registration,
+        "registration": change.registration or Registered.UNKNOWN.value,
+        "node": NOWHERE,
         "boot": change.boot,
         "booted_at": change.booted_at,
         "last_seen": change.last_seen,
@@ -408,7 +390,7 @@ def _row(identity: str, change: _Change, node: str) -> dict[str, Any]:
     if change.link is _Link.CONNECTED:
         row |= {"node": node, "connected_at": change.connected_at}
     elif change.link is _Link.DISCONNECTED:
-        row |= {"node": None, "me": node}
+        row["me"] = node
     return row
 
 
@@ -427,8 +409,9 @@ def _write_configurations(connection: Connection, configured: dict[str, dict[str
         connection.execute(statement.values(configuration=bindparam("known")), merged)
 
 
-def _read(connection: Connection, where: Any, limit: int) -> list[Record]:  # noqa: ANN401
-    rows = connection.execute(select(CHARGE_POINTS).where(where).order_by(CHARGE_POINTS.c.identity).limit(limit)).all()
+def _read(connection: Connection, identities: Sequence[str]) -> list[Record]:
+    where = in_set(connection, CHARGE_POINTS.c.identity, identities)
+    rows = connection.execute(select(CHARGE_POINTS).where(where).order_by(CHARGE_POINTS.c.identity)).all()
     connectors: dict[str, dict[str, Payload]] = {row.identity: {} for row in rows}
     if rows:
         statement = select(CONNECTORS).where(in_set(connection, CONNECTORS.c.identity, connectors.keys()))
@@ -437,11 +420,11 @@ def _read(connection: Connection, where: Any, limit: int) -> list[Record]:  # no
     return [
         Record(
             row.identity,
-            Registered.UNKNOWN if row.registration is None else Registered(row.registration),
+            Registered(row.registration),
             None if row.boot is None else orjson.loads(row.boot),
             row.booted_at,
             connectors[row.identity],
-            row.node,
+            row.node or None,
             row.connected_at,
             row.last_seen,
             {} if row.configuration is None else orjson.loads(row.configuration),

@@ -116,20 +116,17 @@ CHARGE_POINTS: Final = Table(
     METADATA,
     # Compared by code points, as SQLite does: pages begin behind an identity, or at a prefix.
     Column("identity", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
-    Column("registration", Text),
+    # "unknown" before the first boot.
+    Column("registration", Text, nullable=False),
     Column("boot", Text),
     Column("booted_at", Float),
-    # The process that has its connection; NULL when none has.
-    Column("node", Text),
+    # The process that has its connection; empty when none has. Not NULL: PostgreSQL does not see that an index has
+    # those of one registration without a node in the order of their identities.
+    Column("node", Text, nullable=False),
     Column("connected_at", Float),
     Column("last_seen", Float, nullable=False),
     Column("configuration", Text),
-    Index(
-        "charge_points_connected",
-        "identity",
-        sqlite_where=text("node IS NOT NULL"),
-        postgresql_where=text("node IS NOT NULL"),
-    ),
+    Index("charge_points_found", "registration", "node", "identity"),
 )
 
 CONNECTORS: Final = Table(

@@ -34,6 +34,8 @@ has to stay within 64 bits."""
 _SEQUENCE: Final = "transaction"
 _FORGOTTEN: Final = "forgotten transaction"
 """The ids of transactions that `forget` has removed, from the first on."""
+_FORGOTTEN_COUNT: Final = "count of forgotten transactions"
+"""Its `next_value` is how many these were."""
 _FORGET_AT_ONCE: Final = 1000
 _PROBE: Final = {"name": "probe", "value": "0"}
 
@@ -507,25 +509,20 @@ def forget(connection: Connection, keep_ended: int) -> int:
     A little at a time: `record` of other charge points waits meanwhile.
     """
     gone = 0
-    ended = (
-        select(TRANSACTIONS.c.id)
-        .where(TRANSACTIONS.c.state != OPEN)
-        .order_by(TRANSACTIONS.c.id.desc())
-        .offset(keep_ended)
-        .limit(1)
-    )
-    last = connection.execute(ended).scalar_one_or_none()
-    if last is not None:
+    # Not counted one by one: that would take a while for millions, each time.
+    excess = _ended(connection) - keep_ended
+    if excess > 0:
         old = (
             select(TRANSACTIONS.c.id)
-            .where(TRANSACTIONS.c.state != OPEN, TRANSACTIONS.c.id <= last)
+            .where(TRANSACTIONS.c.state != OPEN)
             .order_by(TRANSACTIONS.c.id)
-            .limit(_FORGET_AT_ONCE)
+            .limit(min(excess, _FORGET_AT_ONCE))
         )
         ids = connection.execute(old).scalars().all()
-        connection.execute(delete(TRANSACTIONS).where(in_set(connection, TRANSACTIONS.c.id, ids)))
-        _remember_forgotten(connection, max(ids) + 1)
-        gone += len(ids)
+        if ids:
+            # Another process may have been at the same ones.
+            gone = connection.execute(delete(TRANSACTIONS).where(in_set(connection, TRANSACTIONS.c.id, ids))).rowcount
+            _remember_forgotten(connection, gone, max(ids) + 1)
     latest = connection.execute(select(func.max(ANOMALIES.c.id))).scalar_one()
     if latest is not None:
         oldest = select(ANOMALIES.c.id).where(ANOMALIES.c.id <= latest - KEEP_ANOMALIES).limit(_FORGET_AT_ONCE)
@@ -533,10 +530,22 @@ def forget(connection: Connection, keep_ended: int) -> int:
     return gone
 
 
-def _remember_forgotten(connection: Connection, end: int) -> None:
+def _ended(connection: Connection) -> int:
+    """Return how many ended transactions are remembered."""
+    counted = connection.execute(
+        select(func.coalesce(func.sum(TOTALS.c.stopped + TOTALS.c.superseded), 0))
+    ).scalar_one()
+    forgotten = connection.execute(select(SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN_COUNT))
+    return int(counted) - (forgotten.scalar_one_or_none() or 0)
+
+
+def _remember_forgotten(connection: Connection, count: int, end: int) -> None:
     first = connection.execute(select(SEQUENCES.c.first_value).where(SEQUENCES.c.name == _SEQUENCE)).scalar_one()
     changes = {"next_value": lambda row: row.next_value}
     row = {"name": _FORGOTTEN, "first_value": first, "next_value": end}
+    connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
+    changes = {"next_value": lambda row: SEQUENCES.c.next_value + row.next_value}
+    row = {"name": _FORGOTTEN_COUNT, "first_value": 0, "next_value": count}
     connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
 
 
@@ -565,7 +574,10 @@ def page(
         state: only those in it.
         identity: only those of this charge point.
     """
-    statement = _ROW.order_by(TRANSACTIONS.c.id.desc()).limit(limit)
+    # No more of one charge point are open than it has connectors: not in the order of an index, so that the one that
+    # has only these is taken, and not the one that has all that it ever had in order.
+    is_few = identity is not None and state == OPEN
+    statement = _ROW.order_by((TRANSACTIONS.c.id + 0 if is_few else TRANSACTIONS.c.id).desc()).limit(limit)
     if before is not None:
         statement = statement.where(TRANSACTIONS.c.id < before)
     if state is not None:

@@ -173,6 +173,13 @@ class Postgres(_Service):
         self.query("postgres", f"CREATE DATABASE {name}")
         return f"postgresql+asyncpg://ampswarm@127.0.0.1:{self.port}/{name}"
 
+    def add_user(self, name: str, password: str) -> None:
+        """Add a user that needs a password; all others need none."""
+        self.query("postgres", f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {name} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.query("postgres", "SELECT pg_reload_conf()")
+
     def query(self, database: str, statement: str) -> str:
         """Run a statement; return what psql prints of it, without headings."""
         return self._run(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.processes import ROOT, CentralSystem, Locust, run_locust, until
 
 CHARGING = ROOT / "locustfiles" / "charging.py"
@@ -249,3 +251,53 @@ def test_drivers_come_through_an_outage_and_the_last_sessions_are_ended(
     assert counted["open"] == 0
     assert counted["energy_wh"] == sum(wh for _, _, _, wh in sessions)
     assert "Other" in {reason for _, _, reason, _ in sessions}
+
+
+TWICE = """
+class Station(Noting):
+    @task
+    def charge(self):
+        for number in (1, 2):
+            self.plug_in(Vehicle(soc=20))
+            assert self.start_charging("TAG1")
+            self.sleep(6)
+            self.stop_charging()
+            self.unplug()
+        self.wait_until(lambda: self.charge_point.is_online and not self.charge_point.unsent, 30)
+        self.sleep(1000)
+"""
+
+
+def test_one_of_two_processes_killed_while_a_fleet_charges_costs_nobody_anything(tmp_path: Path) -> None:
+    """Its charge points come back to the other one, and on one SQLite file the ledger is balanced in the end."""
+    more = prepare(tmp_path, TWICE)
+    options = ("--processes", "2", "--boot-interval", "1")
+    with (
+        CentralSystem(tmp_path / "cs.log", *options) as server,
+        Locust(
+            tmp_path, "--headless", "-t", "24s", "-u", "100", "--spawn-rate", "100", "--host", server.url,
+            "--fleet", str(tmp_path / "fleet.toml"), "--reconnect-max", "1.5", "--require-online", **more,
+        ) as locust,
+    ):  # fmt: skip
+        wait_for_ledger(server, lambda counted: counted["open"] == 100)
+        # Not the one with the operator API, which has to tell the ledger.
+        api, other = sorted(psutil.Process(server.pid).children(), key=lambda each: _listens(each, server.admin_port))[
+            ::-1
+        ]
+        connected = server.request("GET", "/api/v1/fleet")[1]["nodes"]
+        other.kill()
+        run = locust.wait()
+        counted = ledger(server)
+        assert api.is_running()
+        assert len(server.lines("process ended")) == 1
+    assert "100 of 100 charge points were online when the test ended" in run.output
+    assert min(connected.values()) > 0
+    sessions = charged(tmp_path)
+    assert len(sessions) == 200
+    assert counted["started"] == counted["stopped"] == 200
+    assert counted["open"] == counted["superseded"] == counted["unknown_stops"] == 0
+    assert counted["energy_wh"] == sum(wh for _, _, _, wh in sessions) > 0
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections("tcp"))

@@ -28,23 +28,16 @@ def upgrade() -> None:
     op.create_table(
         "charge_points",
         sa.Column("identity", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
-        sa.Column("registration", sa.Text(), nullable=True),
+        sa.Column("registration", sa.Text(), nullable=False),
         sa.Column("boot", sa.Text(), nullable=True),
         sa.Column("booted_at", sa.Float(), nullable=True),
-        sa.Column("node", sa.Text(), nullable=True),
+        sa.Column("node", sa.Text(), nullable=False),
         sa.Column("connected_at", sa.Float(), nullable=True),
         sa.Column("last_seen", sa.Float(), nullable=False),
         sa.Column("configuration", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("identity"),
     )
-    op.create_index(
-        "charge_points_connected",
-        "charge_points",
-        ["identity"],
-        unique=False,
-        sqlite_where=sa.text("node IS NOT NULL"),
-        postgresql_where=sa.text("node IS NOT NULL"),
-    )
+    op.create_index("charge_points_found", "charge_points", ["registration", "node", "identity"], unique=False)
     op.create_table(
         "connectors",
         sa.Column("identity", sa.Text(), nullable=False),
