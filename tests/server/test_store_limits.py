@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, text
@@ -19,6 +20,7 @@ from server.records import Registered
 from server.redis_bus import check_url as check_bus
 from server.store import MAX_WAITING, BadStore, StoreFailed, open_store
 from server.store import check_url as check_store
+from server.transactions import Start
 from tests.processes import ROOT, clean_environment
 from tests.services import Postgres
 
@@ -209,3 +211,67 @@ def test_a_misused_url_ends_the_process_with_status_2(args: tuple[str, str]) -> 
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert args[0] in ended.stderr.splitlines()[-1]
+
+
+# -- the book of transactions, shared -------------------------------------------------------------
+
+TIME = "2026-01-01T00:00:00Z"
+
+
+def test_an_id_tag_for_one_at_a_time_starts_once_over_replicas(postgres: Postgres) -> None:
+    """Else a card that was copied charges two cars, as long as they start at the same time."""
+
+    async def main() -> list[bool]:
+        url = postgres.new_database()
+        one, other = open_store(url), open_store(url)
+        await one.open()
+        await other.open()
+        ids = await one.write(lambda connection: transactions.lease_ids(connection, 40))
+        concurrent = []
+        for number in range(20):
+            id_tag = f"tag {number}"
+
+            def record(connection: Connection, identity: str, number: int = number, id_tag: str = id_tag) -> bool:
+                request = {"connectorId": 1, "idTag": id_tag, "meterStart": number, "timestamp": TIME}
+                entry = Start(identity, request, 1.0)
+                turn = 2 * number + (identity == "B")
+                kept = transactions.record(connection, identity, [entry], ids[turn : turn + 1], lambda _: True)
+                # Both are in the middle of it.
+                connection.execute(text("SELECT pg_sleep(0.02)"))
+                return kept[0].is_concurrent
+
+            both = (one.write(partial(record, identity="A")), other.write(partial(record, identity="B")))
+            concurrent.append(sum(await asyncio.gather(*both)))
+        await one.close()
+        await other.close()
+        return concurrent
+
+    assert asyncio.run(main()) == [1] * 20
+
+
+def test_what_is_locked_for_id_tags_is_free_of_rings(postgres: Postgres) -> None:
+    """Two replicas that get the same id tags in another order must not wait for each other."""
+
+    async def main() -> None:
+        url = postgres.new_database()
+        stores = [open_store(url) for _ in range(2)]
+        for each in stores:
+            await each.open()
+        ids = await stores[0].write(lambda connection: transactions.lease_ids(connection, 1000))
+        tags = [f"tag {number}" for number in range(10)]
+
+        def record(connection: Connection, identity: str, tags: list[str], ids: range) -> None:
+            entries = [
+                Start(identity, {"connectorId": number, "idTag": tag, "meterStart": 0, "timestamp": TIME}, 1.0)
+                for number, tag in enumerate(tags)
+            ]
+            transactions.record(connection, identity, entries, ids, lambda _: True)
+
+        for turn in range(20):
+            left = partial(record, identity=f"A{turn}", tags=tags, ids=ids[turn * 20 : turn * 20 + 10])
+            right = partial(record, identity=f"B{turn}", tags=tags[::-1], ids=ids[turn * 20 + 10 : turn * 20 + 20])
+            await asyncio.gather(stores[0].write(left), stores[1].write(right))
+        for each in stores:
+            await each.close()
+
+    asyncio.run(main())
