@@ -221,7 +221,7 @@ TIME = "2026-01-01T00:00:00Z"
 def test_an_id_tag_for_one_at_a_time_starts_once_over_replicas(postgres: Postgres) -> None:
     """Else a card that was copied charges two cars, as long as they start at the same time."""
 
-    async def main() -> list[bool]:
+    async def main() -> list[int]:
         url = postgres.new_database()
         one, other = open_store(url), open_store(url)
         await one.open()

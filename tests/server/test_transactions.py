@@ -90,8 +90,8 @@ def test_a_start_on_a_busy_connector_supersedes_what_ran_there(book: Book) -> No
     assert book.anomalies == ["start without a stop", "late stop", "repeated stop"]
 
 
-def stop_without_id(meter_stop: int = 5, **more: str) -> Stop:
-    return Stop("A", {"transactionId": -1, "meterStop": meter_stop, "timestamp": TIME, **more}, 2.0)
+def stop_without_id(**more: str) -> Stop:
+    return Stop("A", {"transactionId": -1, "meterStop": 5, "timestamp": TIME, **more}, 2.0)
 
 
 @pytest.mark.parametrize("more", [{}, {"idTag": "t"}])
