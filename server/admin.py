@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from asyncio import get_running_loop
@@ -14,6 +15,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import ampswarm
 from ampswarm.lifecycle import LifecycleLog
@@ -40,6 +42,13 @@ from server.stored_passwords import StoredPasswords
 
 _STOP_TIMEOUT: Final = 1
 """Seconds for answers under way to be finished when the process ends."""
+MAX_CONNECTIONS: Final = 1000
+"""To the operator's port: what it takes up, charge points cannot have."""
+_HEAD_TIMEOUT: Final = 10.0
+"""Seconds for the head of a request to be whole, from when the connection is there or its first byte is."""
+_READ_TIMEOUT: Final = 10.0
+"""Seconds for a client to read the rest of its answer when its connection is to be closed."""
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _DESCRIPTION: Final = """What is connected, Calls to charge points, and what can be set at run time.
 
 Identities and id tags in paths are percent-encoded. Every error is `{"error": {"code", "description", "details"}}`."""
@@ -156,6 +165,57 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+class _Protocol(H11Protocol):
+    """A connection that does not stay for ever without a request.
+
+    uvicorn's own limits do not see one that says nothing, or half of a request's head.
+    """
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.write(_FULL)
+            self._leave()
+        else:
+            self._wait_for_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read; while a request is served, nobody is waited for."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait_for_request()
+        else:
+            self._stop_waiting()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came after the last answer, which may not have been read yet."""
+        if not self.transport.is_closing():
+            super().timeout_keep_alive_handler()
+            self._leave()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_request(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(_HEAD_TIMEOUT, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _leave(self) -> None:
+        self.transport.close()
+        self._stop_waiting()
+        self._patience = self.loop.call_later(_READ_TIMEOUT, self.transport.abort)
+
+
 @dataclass(frozen=True, slots=True)
 class AdminServer:
     """The operator API's server, which runs in the loop of the central system."""
@@ -182,7 +242,7 @@ def admin_server(app: ASGIApp, listening: socket.socket) -> AdminServer:
     """Return the server of `app` on a socket that listens already."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 import secrets
@@ -30,6 +31,8 @@ _OPEN: Final = frozenset({HEALTH, READY, *PAGE})
 """What needs no token: a load balancer has none, and a browser has none yet."""
 MAX_BULK_BODY: Final = 8 * 1024 * 1024
 """Bytes; of a request that may name half a million charge points. Others have at most MAX_MESSAGE."""
+_BODY_TIMEOUT: Final = 60.0
+"""Seconds for a body to come."""
 _MAX_DISCARDED: Final = 4
 """A body up to so many times the limit is read to its end before it is refused: who is cut off while it
 sends does not see why."""
@@ -83,7 +86,14 @@ class Gate:
         headers = dict(scope["headers"])
         try:
             self._check(path, headers)
-            body = await _read(receive, headers, MAX_BULK_BODY if path.startswith(f"{PREFIX}/calls/") else MAX_MESSAGE)
+            most = MAX_BULK_BODY if path.startswith(f"{PREFIX}/calls/") else MAX_MESSAGE
+            try:
+                async with asyncio.timeout(_BODY_TIMEOUT):
+                    body = await _read(receive, headers, most)
+            except TimeoutError:
+                why = f"a body has to be whole within {_BODY_TIMEOUT:.0f} seconds"
+                refusal = _Refusal(HTTPStatus.REQUEST_TIMEOUT, "TooSlow", why, (b"connection", b"close"))
+                raise refusal from None
         except _Refusal as refusal:
             await send({"type": "http.response.start", "status": refusal.status, "headers": refusal.headers})
             await send({"type": "http.response.body", "body": refusal.body})
@@ -101,7 +111,9 @@ class Gate:
         if origin is not None and origin.decode("latin-1").split("://", 1)[-1] != host:
             raise _Refusal(HTTPStatus.FORBIDDEN, "Forbidden", "requests of other sites' pages are not taken")
         if self._token is None:
-            if not _is_local_name(host):
+            # A browser names a host always; a load balancer that checks by HTTP/1.0 names none.
+            is_check = path in {HEALTH, READY} and b"host" not in headers
+            if not is_check and not _is_local_name(host):
                 why = "without a token, the Host header must be a loopback address"
                 raise _Refusal(HTTPStatus.FORBIDDEN, "Forbidden", why)
         elif path not in _OPEN:

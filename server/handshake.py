@@ -24,6 +24,8 @@ from server.upgrade import MAX_HEAD, BadRequest, Refusal, Request, http_response
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz"})
 MAX_EARLY: Final = 16 * 1024
 """Bytes that a client may send before it has an answer; the rest stays in the kernel."""
+MAX_CHECKED: Final = 1000
+"""Requests that are looked up or checked at one time; others are sent away for a while."""
 _OVERLOAD_RETRY_AFTER: Final = 30
 _RESTART_RETRY_AFTER: Final = 5
 _REFUSAL_TIMEOUT: Final = 5.0
@@ -291,6 +293,10 @@ class Handshake(asyncio.BufferedProtocol):
         passwords = None if certificate else shared.passwords
         if passwords is None and shared.recall is None:
             self._hand_over(outcome)
+            return
+        if len(shared.tasks) >= MAX_CHECKED:
+            why = "too many handshakes at one time"
+            self._refuse(_come_back(HTTPStatus.SERVICE_UNAVAILABLE, why, _RESTART_RETRY_AFTER, RefusalReason.BUSY))
             return
         task = asyncio.get_running_loop().create_task(self._let_in(passwords, outcome, request.header("authorization")))
         self._task = task

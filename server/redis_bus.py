@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -48,10 +49,16 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and parts.port != 0
+        is_good = is_good and re.fullmatch(r"/?\d{0,9}", parts.path) is not None
     except ValueError:
         is_good = False
     if not is_good:
         raise BadBus("it is not redis://HOST:PORT/DATABASE")
+    try:
+        # Not connected: this is how redis says whether it knows all that stands behind the ?.
+        ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, RedisError):
+        raise BadBus("what stands behind its ? is not an option of redis, or not a value of it") from None
 
 
 class RedisBus(Bus):

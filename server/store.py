@@ -18,7 +18,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event, inspect, te
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from server.tables import METADATA
 
@@ -33,7 +33,17 @@ _TIMEOUT: Final = 5.0
 _BUSY_TIMEOUT: Final = 4.0
 """Seconds that SQLite waits for another process to finish writing."""
 _READERS: Final = 2
+_SHARED_READERS: Final = 3
+"""Connections to PostgreSQL that look things up."""
+_WRITERS: Final = 2
+"""Connections to PostgreSQL that write: however much is looked up, what charge points wait for is kept."""
+MAX_WAITING: Final = 2000
+"""Look-ups that may wait for a connection to PostgreSQL; more are refused at once."""
 _MIGRATION_LOCK: Final = 0x616D7073
+_OPTIONS: Final = frozenset(
+    {"host", "passfile", "port", "prepared_statement_cache_size", "ssl", "target_session_attrs"}
+)
+"""What may stand behind the ? of a PostgreSQL: what asyncpg takes as a text, and SQLAlchemy turns into a number."""
 _UNREACHABLE: Final = ("57P", "08", "53")
 """Classes of PostgreSQL's errors that say something about the server and not about what was asked of it."""
 
@@ -77,6 +87,10 @@ def check_url(store: str) -> URL | None:
         raise BadStore(f"it names no {'file' if url.drivername == 'sqlite' else 'database'}; write {wanted}")
     if url.drivername == "sqlite" and (url.host or url.query or url.database.startswith((":", "file:"))):
         raise BadStore("a SQLite store is sqlite:///FILE, and no more")
+    if not url.query.keys() <= _OPTIONS:
+        raise BadStore(f"behind its ? may stand {', '.join(sorted(_OPTIONS))}, and no more")
+    if url.port is not None and not 0 < url.port < 2**16:
+        raise BadStore(f"{url.port} is no port")
     return url
 
 
@@ -240,14 +254,13 @@ class _Postgres(Store):
     def __init__(self, url: URL) -> None:
         self._url = url
         self.name = url.render_as_string(hide_password=True)
-        self._engine = create_async_engine(
-            url,
-            pool_size=_READERS + 2,
-            max_overflow=0,
-            pool_timeout=_TIMEOUT,
-            # asyncpg's own limits: a server that does not answer must not hold a charge point for ever.
-            connect_args={"timeout": _TIMEOUT, "command_timeout": _TIMEOUT},
-        )
+        try:
+            self._writing = _pool(url, _WRITERS)
+            self._reading = _pool(url, _SHARED_READERS)
+        except (ArgumentError, TypeError, ValueError):
+            raise BadStore(_WRONG_OPTION) from None
+        self._readers = asyncio.Semaphore(_SHARED_READERS)
+        self._waiting = 0
 
     async def open(self) -> None:
         try:
@@ -258,19 +271,48 @@ class _Postgres(Store):
             if failed.is_down:
                 raise
             raise BadStore(f"{self.name}: {failed.reason}") from None
+        except (TypeError, ValueError):
+            # From asyncpg, which looks at its arguments only now.
+            raise BadStore(f"{self.name}: {_WRONG_OPTION}") from None
 
     async def write(self, work: Work[T]) -> T:
-        try:
-            async with asyncio.timeout(2 * _TIMEOUT), self._engine.begin() as connection:
-                return await connection.run_sync(work)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise _failed(error) from None
+        return await _in_time(self._writing, work)
 
     async def read(self, work: Work[T]) -> T:
-        return await self.write(work)
+        if self._waiting >= MAX_WAITING:
+            raise StoreFailed("too many look-ups wait for it", is_down=False)
+        self._waiting += 1
+        try:
+            async with self._readers:
+                return await _in_time(self._reading, work)
+        finally:
+            self._waiting -= 1
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._writing.dispose()
+        await self._reading.dispose()
+
+
+_WRONG_OPTION: Final = "its host, or what stands behind its ?, cannot be used"
+
+
+def _pool(url: URL, size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=_TIMEOUT,
+        # asyncpg's own limits: a server that does not answer must not hold a charge point for ever.
+        connect_args={"timeout": _TIMEOUT, "command_timeout": _TIMEOUT},
+    )
+
+
+async def _in_time(engine: AsyncEngine, work: Work[T]) -> T:
+    try:
+        async with asyncio.timeout(2 * _TIMEOUT), engine.begin() as connection:
+            return await connection.run_sync(work)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        raise _failed(error) from None
 
 
 def _failed(error: Exception) -> StoreFailed:

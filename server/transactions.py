@@ -12,9 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import parse_utc
@@ -147,6 +161,8 @@ class _Batch:
     node: str
     by_id: dict[int, _Transaction] = field(default_factory=dict)
     by_connector: dict[tuple[str, int], _Transaction] = field(default_factory=dict)
+    open_of: dict[str, dict[int, _Transaction]] = field(default_factory=dict)
+    """Those that run, by identity and id; complete for the identities that were asked for."""
     open_tags: Counter[str] = field(default_factory=Counter)
     forgotten: range = range(0)
     totals: Counter[str] = field(default_factory=Counter)
@@ -156,6 +172,7 @@ class _Batch:
         self.by_id[row.id] = row
         if row.state == OPEN:
             self.by_connector[row.identity, row.connector_id] = row
+            self.open_of.setdefault(row.identity, {})[row.id] = row
 
     def note(self, kind: Anomaly, entry: Entry, detail: str, transaction_id: int | None = None) -> None:
         self.totals["anomalies"] += 1
@@ -211,7 +228,10 @@ class _Batch:
         request = entry.request
         transaction_id: int = request["transactionId"]
         if transaction_id == NO_ID:
-            self._without_id(entry)
+            transaction = self._unconfirmed(entry)
+            self._without_id(entry, transaction)
+            if transaction is not None:
+                self._stop(transaction, entry)
             return
         transaction = self.by_id.get(transaction_id)
         is_ours = transaction is not None and transaction.identity == storable(entry.identity)
@@ -231,6 +251,10 @@ class _Batch:
             self.totals["superseded"] -= 1
             self.totals["late_stops"] += 1
             self.note(Anomaly.LATE_STOP, entry, "", transaction_id)
+        self._stop(transaction, entry)
+
+    def _stop(self, transaction: _Transaction, entry: Stop) -> None:
+        request = entry.request
         meter_stop = storable_integer(request["meterStop"])
         self.totals["stopped"] += 1
         energy = meter_stop - transaction.meter_start
@@ -241,6 +265,24 @@ class _Batch:
         transaction.meter_stop = meter_stop
         transaction.stopped_at = storable(request["timestamp"])
         transaction.reason = request.get("reason")
+
+    def _unconfirmed(self, entry: Stop) -> _Transaction | None:
+        """Return the transaction that a StopTransaction.req without an id must mean; `None` if that is not sure.
+
+        The answer to its StartTransaction got lost (core errata 3.18), so no MeterValues ever named it. The request
+        tells no connector: only when there is exactly one that it may be, it is taken.
+        """
+        request = entry.request
+        id_tag = storable(request["idTag"]).casefold() if "idTag" in request else None
+        fitting = (
+            each
+            for each in self.open_of.get(storable(entry.identity), {}).values()
+            if not each.meter_values
+            and each.meter_start <= request["meterStop"]
+            and id_tag in {None, each.id_tag.casefold()}
+        )
+        first, second = next(fitting, None), next(fitting, None)
+        return first if second is None else None
 
     def sample(self, entry: Sample) -> None:
         """Enter a MeterValues.req of a transaction."""
@@ -296,6 +338,7 @@ class _Batch:
         if self.by_connector.get(connector) is transaction:
             del self.by_connector[connector]
         if transaction.state == OPEN:
+            self.open_of[transaction.identity].pop(transaction.id, None)
             self.open_tags[transaction.id_tag.casefold()] -= 1
         transaction.state = state
         transaction.ended_at = utc
@@ -309,9 +352,13 @@ class _Batch:
         self.totals["meter_values_out_of_order"] += 1
         self.note(Anomaly.VALUES_OUT_OF_ORDER, entry, why, transaction_id)
 
-    def _without_id(self, entry: Entry) -> None:
+    def _without_id(self, entry: Entry, transaction: _Transaction | None = None) -> None:
         self.totals["without_transaction_id"] += 1
-        self.note(Anomaly.WITHOUT_ID, entry, type(entry).__name__.lower())
+        what = type(entry).__name__.lower()
+        if transaction is None:
+            self.note(Anomaly.WITHOUT_ID, entry, what)
+        else:
+            self.note(Anomaly.WITHOUT_ID, entry, f"{what}; it ends the only one that it may mean", transaction.id)
 
 
 def _read_meter(transaction: _Transaction, values: Sequence[Payload]) -> str:
@@ -426,7 +473,19 @@ def record(
 def _read(
     connection: Connection, batch: _Batch, entries: Sequence[Entry], is_one_at_a_time: Callable[[str], bool]
 ) -> None:
-    starters = {storable(entry.identity) for entry in entries if isinstance(entry, Start)}
+    tags = {
+        key
+        for entry in entries
+        if isinstance(entry, Start) and is_one_at_a_time(key := entry.request["idTag"].casefold())
+    }
+    # Before any row is locked: two processes that lock tags and rows in the same order wait for no ring.
+    _lock_tags(connection, tags)
+    # Of these, all that runs is needed.
+    starters = {
+        storable(entry.identity)
+        for entry in entries
+        if isinstance(entry, Start) or (isinstance(entry, Stop) and entry.request["transactionId"] == NO_ID)
+    }
     ids = {
         transaction_id
         for entry in entries
@@ -435,11 +494,6 @@ def _read(
     if starters:
         where = in_set(connection, TRANSACTIONS.c.identity, starters)
         _load(connection, batch, _ROW.where(TRANSACTIONS.c.state == OPEN, where))
-        tags = {
-            key
-            for entry in entries
-            if isinstance(entry, Start) and is_one_at_a_time(key := entry.request["idTag"].casefold())
-        }
         if tags:
             _count_open(connection, batch, tags)
     missing = ids - batch.by_id.keys()
@@ -451,6 +505,20 @@ def _read(
             ).one_or_none()
             if forgotten is not None:
                 batch.forgotten = range(*forgotten)
+
+
+def _lock_tags(connection: Connection, tags: Collection[str]) -> None:
+    """Let no other process start something with one of these id tags until this transaction has ended.
+
+    Else two that start at the same time would each count without the other. SQLite has but one that writes.
+    """
+    if not tags or connection.dialect.name != "postgresql":
+        return
+    # As `_count_open` finds them: each spelling of a tag is the same lock.
+    keys = sorted(int.from_bytes(blake2b(tag.encode(), digest_size=8).digest(), signed=True) for tag in tags)
+    # Taken in this order, so that two processes do not wait for each other.
+    each = func.unnest(literal(keys, ARRAY(BigInteger)))
+    connection.execute(select(func.pg_advisory_xact_lock(each))).all()
 
 
 def _load(connection: Connection, batch: _Batch, statement: Select[Any]) -> None:

@@ -29,6 +29,7 @@ _MEANINGS: Final = {
     HTTPStatus.FORBIDDEN: "The request comes from another site's page, or without a token under a foreign host name.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
     HTTPStatus.CONFLICT: "There is no room for another one, or the central system runs without such things.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not come in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request breaks the rules; nothing was done.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many Calls wait for this charge point already.",
@@ -127,7 +128,7 @@ def failing(*failures: HTTPStatus, is_open: bool = False, is_json: bool = True) 
     # Else FastAPI takes for granted that a failure has the media type of a success.
     said = {"model": Failure} if is_json else {"content": {"application/json": {"schema": {"$ref": _FAILURE}}}}
     # These come from the gate, whichever route it is.
-    always = [HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
+    always = [HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
     if not is_open:
         always.append(HTTPStatus.UNAUTHORIZED)
     described: Responses = {

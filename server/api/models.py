@@ -107,12 +107,6 @@ class Health(Model):
     """Charge points that are connected."""
 
 
-class Stopping(Model):
-    """It lives, but not for long."""
-
-    status: Literal["stopping"]
-
-
 class Ready(Model):
     """Whether new charge points should be sent here."""
 

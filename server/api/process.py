@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 import ampswarm
 from server.api.answers import Responses, answers, as_json, failing
-from server.api.models import Health, Ready, Stopping
+from server.api.models import Health, Ready
 from server.connections import CentralSystem
 from server.exposition import CONTENT_TYPES, expose
 from server.gate import HEALTH, METRICS, READY
@@ -54,7 +54,6 @@ class ProcessRoutes:
             summary="Whether the process lives",
             responses={
                 **answers(Health, "It does.", is_open=True),
-                HTTPStatus.SERVICE_UNAVAILABLE: {"model": Stopping, "description": "It is going away."},
             },
         )
         router.add_api_route(
@@ -68,6 +67,10 @@ class ProcessRoutes:
                 HTTPStatus.SERVICE_UNAVAILABLE: {"model": Ready, "description": "They should not."},
             },
         )
+        # What load balancers check with, HAProxy by OPTIONS if it is told nothing else. The same answer, and no more to
+        # describe.
+        for path, answer in ((HEALTH, self.health), (READY, self.ready)):
+            router.add_api_route(path, answer, methods=["HEAD", "OPTIONS"], include_in_schema=False)
         router.add_api_route(
             METRICS,
             self.metrics,
@@ -79,9 +82,7 @@ class ProcessRoutes:
         )
 
     async def health(self) -> Response:
-        """Answer 503 only while the process ends; needs no token."""
-        if self._central.is_closing:
-            return as_json({"status": "stopping"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        """Answer as long as the process lives, also while it drains; needs no token."""
         return as_json({"status": "ok", "version": ampswarm.__version__, "connections": len(self._central)})
 
     async def ready(self) -> Response:

@@ -238,6 +238,7 @@ def test_a_rolling_restart_drains_at_a_bounded_rate(tmp_path: Path, postgres: Po
             began = time.monotonic()
             one.signal(signal.SIGTERM)
             until(lambda: one.request("GET", "/readyz")[0] == 503)
+            assert one.request("GET", "/healthz")[0] == 200
             # Still served, while the load balancer takes notice.
             ids = [station.call("StartTransaction", START)["transactionId"] for station in stations]
             assert len(set(ids)) == 20

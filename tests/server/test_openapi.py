@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -118,12 +119,27 @@ def test_the_description_asks_for_the_token_only_where_there_is_one(server: Cent
 def test_another_method_is_405_and_says_which_there_are(server: CentralSystem) -> None:
     """RFC 9110, 10.2.1: all of them, although each is a route of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=TIMEOUT)
-    for path, allowed in (("/api/v1/id-tags/A", "DELETE, GET, PUT"), ("/metrics", "GET")):
+    for path, allowed in (
+        ("/api/v1/id-tags/A", "DELETE, GET, PUT"),
+        ("/metrics", "GET"),
+        ("/healthz", "GET, HEAD, OPTIONS"),
+    ):
         connection.request("PATCH", path)
         response = connection.getresponse()
         assert (response.status, response.headers["Allow"]) == (405, allowed)
         assert json.loads(response.read())["error"]["code"] == "MethodNotAllowed"
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("request_line", ["HEAD {} HTTP/1.1\r\nHost: localhost", "OPTIONS {} HTTP/1.0"])
+def test_load_balancers_check_with_what_they_have(server: CentralSystem, path: str, request_line: str) -> None:
+    """HAProxy's default check is an OPTIONS of HTTP/1.0, without a Host."""
+    with socket.create_connection(("127.0.0.1", server.admin_port), timeout=TIMEOUT) as sock:
+        sock.sendall(f"{request_line.format(path)}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: sock.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n") is request_line.startswith("HEAD")
 
 
 def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(server: CentralSystem) -> None:

@@ -614,6 +614,7 @@ def closed(ws: ClientConnection) -> int:
         (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
         (b"HEAD /readyz?x=1 HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"OPTIONS /healthz HTTP/1.0\r\n\r\n", 200),
         (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ],
 )

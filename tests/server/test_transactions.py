@@ -90,6 +90,45 @@ def test_a_start_on_a_busy_connector_supersedes_what_ran_there(book: Book) -> No
     assert book.anomalies == ["start without a stop", "late stop", "repeated stop"]
 
 
+def stop_without_id(**more: str) -> Stop:
+    return Stop("A", {"transactionId": -1, "meterStop": 5, "timestamp": TIME, **more}, 2.0)
+
+
+@pytest.mark.parametrize("more", [{}, {"idTag": "t"}])
+def test_a_stop_without_an_id_ends_the_only_one_that_it_may_mean(book: Book, more: dict[str, str]) -> None:
+    """Core errata 3.18: the start's answer got lost. Else its id tag would be in use for ever."""
+    other = book.start("B")
+    transaction = book.start(number=1)
+    book.record(stop_without_id(**more), sample(-1, TIME))
+    assert book.states == {other: "open", transaction: "stopped"}
+    book.record(stop_without_id(**more))
+    assert book.ledger == {"started": 2, "open": 1, "stopped": 1, "without_transaction_id": 3, "energy_wh": 4}
+    assert book.anomalies == ["without transaction id"] * 3
+
+
+def test_it_ends_it_in_the_same_batch_as_well(book: Book) -> None:
+    """A charge point that was offline sends all that it has at once."""
+    book.record(start(number=1), stop_without_id())
+    assert book.ledger == {"started": 1, "stopped": 1, "without_transaction_id": 1, "energy_wh": 4}
+
+
+def test_a_stop_without_an_id_that_may_mean_several_or_none_ends_none(book: Book) -> None:
+    """A guess would end what still runs, and take its own stop for a repeated one."""
+    for connector_id in (1, 2):
+        book.start(connector_id=connector_id, number=1)
+    book.record(stop_without_id(), stop_without_id(idTag="T"), stop_without_id(idTag="another"))
+    assert book.ledger == {"started": 2, "open": 2, "without_transaction_id": 3}
+
+
+def test_a_transaction_whose_id_is_known_is_not_ended_without_it(book: Book) -> None:
+    """Who sent MeterValues with the id has had the answer, and another register cannot have started higher."""
+    known = book.start(number=1)
+    book.record(sample(known, TIME))
+    book.start(connector_id=2, number=10)
+    book.record(stop_without_id())
+    assert book.ledger == {"started": 2, "open": 2, "meter_values": 1, "without_transaction_id": 1}
+
+
 def test_a_batch_comes_to_the_same_as_its_entries_one_by_one(book: Book) -> None:
     """Many charge points are committed together, and one that pipelines may be in it more than once."""
     first, again, other, second = book.record(start(number=1), start(number=1), start("B"), start(number=2))
