@@ -59,13 +59,15 @@ class StoreFailed(Exception):  # noqa: N818  what happened, and mostly not a fau
         reason: one line, without what was to be kept.
         is_down: whether the store itself is in trouble; else what was to be kept is at fault.
         conflict: whether another process wrote the same at the same time, and a second try is worth it.
+        is_lost: whether the connection to it was lost, and another one may do.
     """
 
-    def __init__(self, reason: str, *, is_down: bool, conflict: bool = False) -> None:
+    def __init__(self, reason: str, *, is_down: bool, conflict: bool = False, is_lost: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_down = is_down
         self.conflict = conflict
+        self.is_lost = is_lost
 
 
 def check_url(store: str) -> URL | None:
@@ -284,6 +286,12 @@ class _Postgres(Store):
         self._waiting += 1
         try:
             async with self._readers:
+                try:
+                    return await _in_time(self._reading, work)
+                except StoreFailed as failed:
+                    if not failed.is_lost:
+                        raise
+                # It was one from before the server started again; the pool has let go of all these now.
                 return await _in_time(self._reading, work)
         finally:
             self._waiting -= 1
@@ -325,7 +333,8 @@ def _failed(error: Exception) -> StoreFailed:
             return StoreFailed(reason, is_down=False, conflict=True)
         if isinstance(cause, sqlite3.Error):
             return StoreFailed(reason, is_down=isinstance(cause, sqlite3.OperationalError))
-        return StoreFailed(reason, is_down=state is None or state.startswith(_UNREACHABLE))
+        is_down = state is None or state.startswith(_UNREACHABLE)
+        return StoreFailed(reason, is_down=is_down, is_lost=error.connection_invalidated)
     if isinstance(error, PoolTimeoutError | TimeoutError):
         return StoreFailed("no answer in time", is_down=True)
     if isinstance(error, OSError):
