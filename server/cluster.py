@@ -1,8 +1,9 @@
 """The processes of one central system, as one: who has which charge point, and questions to all of them.
 
-A charge point is connected to one process at a time. Whoever gets its connection tells the others, and who had it
-before closes that. All hear of such news in the same order, so of two processes that get a charge point at nearly the
-same time both know who was later.
+A charge point is connected to one process at a time: where it has connected last. Whoever gets its connection tells
+the others, with when that was, and who has an older one closes it. News are gathered for a moment, and a busy process
+hears of them late, so the order in which they come says nothing; the times do. They are those of the bus's clock, which
+all know to within some milliseconds, however the clocks of their hosts differ.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Answerer = Callable[[Body], AsyncIterator[Body]]
 """Answers a question, in as many parts as it likes."""
 
 _ANNOUNCE_INTERVAL: Final = 0.02
-"""Seconds for which new connections are gathered before the others are told: a storm is a few messages."""
+"""Seconds: a storm is a few messages."""
 _MAX_ANNOUNCED: Final = 2000
 _WINDOW: Final = 16
 """Parts of an answer that may be under way: who does not take them slows down who answers."""
@@ -84,9 +85,18 @@ class Cluster:
         bus: the way to them.
         fleet: the connections of this process.
         report: called with the name of a question and a fault that its answer ended with.
+        interval: seconds for which new connections are gathered before the others are told.
     """
 
-    def __init__(self, bus: Bus, fleet: Fleet, report: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        fleet: Fleet,
+        report: Callable[[str, Exception], None],
+        *,
+        interval: float = _ANNOUNCE_INTERVAL,
+    ) -> None:
+        self._interval = interval
         self._bus = bus
         self._fleet = fleet
         self._report = report
@@ -95,15 +105,13 @@ class Cluster:
         self._numbers = count(1)
         self._questions: dict[str, _Question] = {}
         self._answering: dict[tuple[str, str], _Answering] = {}
-        self._new: list[str] = []
-        # Connections of which this process has not heard its own news yet: others' news of them are older.
-        self._unheard: dict[str, int] = {}
+        self._new: dict[str, None] = {}
         self._announcing: asyncio.TimerHandle | None = None
         self.trouble: str | None = None
         """Why the others cannot be reached; `None` when they can."""
         self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
             "connected": self._heard_connected,
-            "standing": self._heard_standing,
+            "newer": self._heard_newer,
             "news": self._heard_news,
             "ask": self._begin_answer,
             "part": self._take_part,
@@ -136,19 +144,18 @@ class Cluster:
         """Tell the others that a charge point has connected here."""
         if self.is_alone:
             return
-        self._new.append(identity)
-        self._unheard[identity] = self._unheard.get(identity, 0) + 1
+        self._new[identity] = None
         if len(self._new) >= _MAX_ANNOUNCED:
             self._announce()
         elif self._announcing is None:
-            self._announcing = asyncio.get_running_loop().call_later(_ANNOUNCE_INTERVAL, self._announce)
+            self._announcing = asyncio.get_running_loop().call_later(self._interval, self._announce)
 
     def announce_all(self) -> None:
         """Tell the others of all that are connected here: after the bus was down, or somebody has come."""
-        self._unheard.clear()
-        standing = self._fleet.standing()
+        ahead = self._bus.ahead
+        standing = [(identity, since + ahead) for identity, since in self._fleet.standing()]
         for start in range(0, len(standing), _MAX_ANNOUNCED):
-            self._publish({"kind": "standing", "connections": standing[start : start + _MAX_ANNOUNCED]})
+            self._publish({"kind": "connected", "connections": standing[start : start + _MAX_ANNOUNCED]})
 
     def bus_changed(self, trouble: str | None) -> None:
         """The bus has failed, or (`None`) is well again."""
@@ -164,36 +171,41 @@ class Cluster:
         if self._announcing is not None:
             self._announcing.cancel()
             self._announcing = None
-        identities, self._new = self._new, []
-        self._publish({"kind": "connected", "identities": identities})
+        new, self._new = self._new, {}
+        # One that has gone again is no news: it may be elsewhere by now.
+        connections = [(identity, since) for identity in new if (since := self._since(identity)) is not None]
+        if connections:
+            self._publish({"kind": "connected", "connections": connections})
+
+    def _since(self, identity: str) -> float | None:
+        """Return since when a charge point is connected here, on the clock of the bus."""
+        since = self._fleet.connected_since(identity)
+        return None if since is None else since + self._bus.ahead
 
     def _heard_connected(self, sender: str, message: Body) -> None:
-        is_own = sender == self.node
-        for identity in message["identities"]:
-            unheard = self._unheard.get(identity, 0)
-            if is_own:
-                if unheard > 1:
-                    self._unheard[identity] = unheard - 1
-                else:
-                    self._unheard.pop(identity, None)
-            elif not unheard:
-                self._fleet.moved(identity)
+        newer = self._compare(sender, message["connections"])
+        if newer:
+            # It may not have heard of ours: it was not there yet when we said so.
+            self._send(sender, {"kind": "newer", "connections": newer})
 
-    def _heard_standing(self, sender: str, message: Body) -> None:
+    def _heard_newer(self, sender: str, message: Body) -> None:
+        # Not answered: two that find each other older, by an error of their clocks, would go on for ever.
+        self._compare(sender, message["connections"])
+
+    def _compare(self, sender: str, connections: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        """Close what is older here than at another process; return what is newer here."""
         if sender == self.node:
-            return
+            return []
         newer: list[tuple[str, float]] = []
-        for identity, since in message["connections"]:
-            ours = self._fleet.connected_since(identity)
+        for identity, since in connections:
+            ours = self._since(identity)
             if ours is None:
                 continue
             if (ours, self.node) < (since, sender):
                 self._fleet.moved(identity)
             else:
                 newer.append((identity, ours))
-        if newer:
-            # It may not have heard of ours: it was not there yet when we said so.
-            self._send(sender, {"kind": "standing", "connections": newer})
+        return newer
 
     # -- questions and news -------------------------------------------------------------------
 

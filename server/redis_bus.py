@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -29,13 +30,15 @@ _RETRY_INTERVAL: Final = 1.0
 _MAX_UNSENT: Final = 10_000
 """Messages that may wait for a slow Redis; the oldest are lost first."""
 _MAX_AT_ONCE: Final = 500
+_ANSWERS: Final = 10
 
 # One step, so that no two processes see another list: say that this one lives, forget the dead, tell who is there.
 _BEAT: Final = """
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
-return redis.call('ZRANGE', KEYS[1], 0, -1)
+return {time[1], time[2], redis.call('ZRANGE', KEYS[1], 0, -1)}
 """
 
 
@@ -52,6 +55,25 @@ def check_url(url: str) -> None:
         is_good = False
     if not is_good:
         raise BadBus("it is not redis://HOST:PORT/DATABASE")
+
+
+class Difference:
+    """By how much another clock is ahead of this host's, from questions for its time.
+
+    The quickest of the last answers counts: it can be wrong by half the time that it took, and no more.
+    """
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, float]] = deque(maxlen=_ANSWERS)
+
+    def add(self, asked: float, theirs: float, answered: float) -> None:
+        """Take an answer: seconds since 1970 when it was asked for and when it came, here, and what it was."""
+        self._answers.append((answered - asked, theirs - (asked + answered) / 2))
+
+    @property
+    def ahead(self) -> float:
+        """Seconds; 0 before there was an answer."""
+        return min(self._answers, default=(0.0, 0.0))[1]
 
 
 class RedisBus(Bus):
@@ -73,6 +95,7 @@ class RedisBus(Bus):
             url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
         self._members = frozenset({node})
+        self._difference = Difference()
         self._unsent: deque[tuple[str, bytes]] = deque(maxlen=_MAX_UNSENT)
         self._to_send = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -195,7 +218,12 @@ class RedisBus(Bus):
                 self._say("beating", _line(error))
 
     async def _beat(self) -> None:
-        names = await self._redis.eval(_BEAT, 1, f"{_PREFIX}:members", self.node, str(_GONE_AFTER))
+        asked = time.time()
+        seconds, microseconds, names = await self._redis.eval(
+            _BEAT, 1, f"{_PREFIX}:members", self.node, str(_GONE_AFTER)
+        )
+        self._difference.add(asked, int(seconds) + int(microseconds) / 1e6, time.time())
+        self.ahead = self._difference.ahead
         members = frozenset(name.decode() for name in names)
         if asyncio.get_running_loop().time() - self._well_since < _GONE_AFTER:
             # A Redis that has started again knows only those who have said so since.

@@ -294,6 +294,22 @@ def test_processes_share_the_port_and_are_one_central_system(tmp_path: Path) -> 
     assert not [each for each in processes if each.is_running()]
 
 
+def test_a_charge_point_that_comes_back_at_once_keeps_its_connection(tmp_path: Path) -> None:
+    """It boots, closes and connects again, as many do; news of its first connection come when the second is there."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server, ExitStack() as opened:
+        stations = []
+        for number in range(60):
+            with Station(server, f"CP{number}") as first:
+                first.call("BootNotification", BOOT)
+            stations.append(opened.enter_context(Station(server, f"CP{number}")))
+        time.sleep(0.1)  # longer than news are gathered: that nothing happens is not told
+        for station in stations:
+            station.call("Heartbeat", {})
+        assert sum(nodes(server).values()) == 60
+        answers = server.call_all("ClearCache", {})
+        assert len(answers) == 60
+
+
 def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     """Also the one with the operator API; its charge points come back to whoever is there."""
     with CentralSystem(tmp_path / "log", "--processes", "2") as server:

@@ -1,0 +1,128 @@
+"""Several processes over a bus whose order and delays the test has in its hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.cluster import Cluster
+from server.redis_bus import Difference
+from tests.fakes.slow_bus import Connections, Exchange, SlowBus
+
+
+class Node:
+    """A process: its connections, its bus and what it says and hears by it."""
+
+    def __init__(self, exchange: Exchange, name: str, skew: float = 0.0) -> None:
+        self.bus: SlowBus = exchange.connect_bus(name)
+        self.bus.ahead = -skew
+        self.fleet = Connections(exchange, skew)
+        self.faults: list[tuple[str, Exception]] = []
+        self.cluster = Cluster(self.bus, self.fleet, lambda *fault: self.faults.append(fault), interval=0)
+
+    async def connect(self, identity: str) -> None:
+        """Take a connection, and say so; nobody has heard it yet."""
+        self.fleet.connect(identity)
+        self.cluster.connected(identity)
+        await asyncio.sleep(0.001)
+
+
+# -- who has whom ---------------------------------------------------------------------------------
+
+
+def test_news_of_an_older_connection_do_not_close_a_newer_one() -> None:
+    """A charge point that boots, closes and comes back at once elsewhere would lose its only connection."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        old, new = Node(exchange, "b"), Node(exchange, "a")
+        await old.connect("CP1")
+        del old.fleet.since["CP1"]
+        await new.connect("CP1")
+        new.bus.let_out()
+        new.bus.let_in()
+        exchange.settle()
+        assert list(new.fleet.since) == ["CP1"]
+        assert new.fleet.closed == []
+
+    asyncio.run(scene())
+
+
+def test_a_connection_that_has_gone_again_is_no_news() -> None:
+    """Others would close what the charge point has by then."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        one, _ = Node(exchange, "a"), Node(exchange, "b")
+        exchange.settle()
+        one.fleet.connect("CP1")
+        one.cluster.connected("CP1")
+        del one.fleet.since["CP1"]
+        await asyncio.sleep(0.001)
+        assert list(one.bus.outbox) == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 0.01, 3600.0])
+def test_clocks_of_hosts_that_differ_do_not_matter(skew: float) -> None:
+    """A charge point would never get away from a host whose clock is ahead."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        nodes = [Node(exchange, "a", skew), Node(exchange, "b")]
+        for node, other in (nodes, nodes[::-1]):
+            await node.connect("CP1")
+            await other.connect("CP1")
+            exchange.settle()
+            assert list(other.fleet.since) == ["CP1"]
+            assert list(node.fleet.since) == []
+            other.fleet.since.clear()
+
+    asyncio.run(scene())
+
+
+_STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["connect", "gone", "out", "in"])), max_size=25)
+
+
+@given(steps=_STEPS)
+def test_the_last_connection_survives_and_no_other(steps: Sequence[tuple[str, str]]) -> None:
+    """In whatever order connections come and go, and their news are told and heard."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        nodes = {name: Node(exchange, name) for name in "abc"}
+        last = None
+        for name, step in steps:
+            node = nodes[name]
+            match step:
+                case "connect":
+                    node.fleet.connect("CP1")
+                    node.cluster.connected("CP1")
+                    last = name
+                    await asyncio.sleep(0)
+                case "gone" if name != last:
+                    node.fleet.since.pop("CP1", None)
+                case "out":
+                    node.bus.let_out()
+                case "in":
+                    node.bus.let_in()
+        await asyncio.sleep(0.001)
+        exchange.settle()
+        assert [name for name, node in nodes.items() if node.fleet.since] == ([] if last is None else [last])
+
+    asyncio.run(scene())
+
+
+def test_the_quickest_answer_tells_most_of_a_clock() -> None:
+    """One that took long may be wrong by half of that, and times of connections with it."""
+    difference = Difference()
+    assert difference.ahead == 0
+    difference.add(100.0, 107.9, 101.0)
+    difference.add(200.0, 207.001, 200.002)
+    difference.add(300.0, 309.0, 303.0)
+    assert difference.ahead == pytest.approx(7.0)
