@@ -30,6 +30,7 @@ _WINDOW: Final = 16
 """Parts of an answer that may be under way: who does not take them slows down who answers."""
 PATIENCE: Final = 5.0
 """Seconds without a word after which a process is no longer waited for."""
+_MAX_SHOWN: Final = 200
 _SIGN_OF_LIFE: Final = 1.5
 """Seconds after which who is still at an answer says so."""
 
@@ -107,6 +108,8 @@ class Cluster:
         self._answering: dict[tuple[str, str], _Answering] = {}
         self._new: dict[str, None] = {}
         self._announcing: asyncio.TimerHandle | None = None
+        self.not_understood: Callable[[str], None] = _nobody_cares
+        """Called for each message that is ignored, with one line that says why."""
         self.trouble: str | None = None
         """Why the others cannot be reached; `None` when they can."""
         self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
@@ -277,8 +280,16 @@ class Cluster:
         self.announce_all()
 
     def _receive(self, text: bytes) -> None:
-        message: Body = orjson.loads(text)
-        self._hear[message["kind"]](message["from"], message)
+        try:
+            message: Body = orjson.loads(text)
+            hear = self._hear.get(message["kind"])
+            if hear is None:
+                # Such as from a newer release, which runs beside this one during an update.
+                self.not_understood("an unknown kind")
+            else:
+                hear(message["from"], message)
+        except Exception as fault:  # noqa: BLE001  anybody who reaches the bus can write to it, and the next message is good
+            self.not_understood(repr(fault)[:_MAX_SHOWN])
 
     def _heard_news(self, sender: str, message: Body) -> None:
         listener = self._listeners.get(message["news"])
@@ -307,17 +318,19 @@ class Cluster:
             asked.parts.put_nowait((sender, message["body"]))
 
     def _begin_answer(self, sender: str, message: Body) -> None:
-        answering = _Answering()
-        self._answering[sender, message["id"]] = answering
-        answering.task = asyncio.get_running_loop().create_task(self._answer(answering, sender, message))
+        number: str = message["id"]
+        question: str = message["question"]
+        body: Body = message["body"]
+        answering = self._answering[sender, number] = _Answering()
+        answer = self._answer(answering, sender, number, question, body)
+        answering.task = asyncio.get_running_loop().create_task(answer)
 
-    async def _answer(self, answering: _Answering, sender: str, message: Body) -> None:
-        number, question = message["id"], message["question"]
+    async def _answer(self, answering: _Answering, sender: str, number: str, question: str, body: Body) -> None:
         alive = asyncio.create_task(self._say_alive(sender, number))
         try:
             answerer = self._answerers.get(question)
             if answerer is not None:
-                async for part in answerer(message["body"]):
+                async for part in answerer(body):
                     await answering.window.acquire()
                     self._send(sender, {"kind": "part", "id": number, "body": part})
         except Exception as fault:  # noqa: BLE001  who asked must not wait for an answer that will not come
@@ -337,3 +350,7 @@ class Cluster:
 
     def _send(self, node: str, message: Body) -> None:
         self._bus.send(node, orjson.dumps({**message, "from": self.node}))
+
+
+def _nobody_cares(_why: str) -> None:
+    """Tell nobody."""

@@ -115,6 +115,7 @@ class Process:
         self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
         self._bus = self._make_bus()
         self._cluster = Cluster(self._bus, self._central, self._fault)
+        self._cluster.not_understood = self._not_understood
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
         self._fleet = Fleet(self._central, self._cluster, self._records, self._store)
@@ -123,6 +124,7 @@ class Process:
         self._neighbours = self._cluster
         if self._parent is not None and self._parent is not self._bus:
             self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
+            self._neighbours.not_understood = self._not_understood
         self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings"))
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
@@ -394,6 +396,10 @@ class Process:
 
     def _password_lost(self, identity: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), identity=identity, what="password", why=why)
+
+    def _not_understood(self, why: str) -> None:
+        self._metrics.events["messages of the bus not understood"] += 1
+        self._lifecycle.write("not understood", time.monotonic(), what="a message of the bus", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))

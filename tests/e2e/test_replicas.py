@@ -13,7 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+from redis import Redis as RedisClient
 
+from server.redis_bus import RedisBus
 from tests.fakes.durable_fleet import ChargePoint
 from tests.processes import TIMEOUT, CentralSystem, until
 from tests.server.station import Station
@@ -228,6 +230,52 @@ def test_without_the_bus_each_replica_serves_its_own_and_says_so(
             until(lambda: {each.request("GET", "/readyz")[0] for each in (one, other)} == {200})
             until(lambda: len(nodes(one)) == 2)
             assert one.call("CP1", "ClearCache") == {"status": "Accepted"}
+
+
+def test_nonsense_on_the_bus_makes_nobody_deaf(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
+    """All would be ready, and charge points connected twice, and Calls to them lost."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), RedisClient.from_url(redis.url) as client:
+        for channel in client.pubsub_channels("ampswarm:*"):
+            for nonsense in ("garbage", "[]", '{"kind":"odd","from":"z"}', '{"kind":"connected","from":"z"}'):
+                client.publish(channel, nonsense)
+        with Station(one, "CP1"):
+            assert other.call("CP1", "ClearCache") == {"status": "Accepted"}
+        assert {each.request("GET", "/readyz")[0] for each in (one, other)} == {200}
+        assert 'central_system_events_total{event="messages of the bus not understood"} 8.0' in one.text("/metrics")
+
+
+def test_a_fault_in_hearing_the_bus_is_trouble_and_ends(redis: Redis) -> None:
+    """The process would be deaf from then on, and ready."""
+
+    async def scene() -> None:
+        bus = RedisBus("a", redis.url)
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        troubles: list[str | None] = []
+        well = asyncio.Event()
+
+        def receive(message: bytes) -> None:
+            if message == b"bad":
+                raise RuntimeError("a fault")
+            heard.put_nowait(message)
+
+        def changed(trouble: str | None) -> None:
+            troubles.append(trouble)
+            if trouble is None:
+                well.set()
+
+        bus.receive, bus.changed = receive, changed
+        await bus.open()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                bus.publish(b"bad")
+                await well.wait()
+                bus.publish(b"good")
+                assert await heard.get() == b"good"
+        finally:
+            await bus.close()
+        assert troubles == ["a fault", None]
+
+    asyncio.run(scene())
 
 
 def test_a_rolling_restart_drains_at_a_bounded_rate(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:

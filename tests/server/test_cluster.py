@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.cluster import Cluster
+from server.hub import Hub, HubBus
 from server.redis_bus import Difference
 from tests.fakes.slow_bus import Connections, Exchange, SlowBus
 
@@ -126,3 +128,69 @@ def test_the_quickest_answer_tells_most_of_a_clock() -> None:
     difference.add(200.0, 207.001, 200.002)
     difference.add(300.0, 309.0, 303.0)
     assert difference.ahead == pytest.approx(7.0)
+
+
+# -- what nobody understands ----------------------------------------------------------------------
+
+GARBAGE = [
+    b'{"kind":"newer still","from":"z"}',
+    b"",
+    b"garbage",
+    b"[]",
+    b'{"from":"z"}',
+    b'{"kind":"connected","from":"z"}',
+    b'{"kind":"connected","from":"z","connections":[1]}',
+    b'{"kind":"connected","from":7,"connections":[["CP1","yesterday"]]}',
+    b'{"kind":["connected"],"from":"z"}',
+    b'{"kind":"ask","from":"z","id":"1"}',
+    b'{"kind":"part","from":"z","id":{}}',
+    b'{"kind":"news","from":"z"}',
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_message_that_nobody_understands_is_one_message(garbage: bytes) -> None:
+    """All replicas would be deaf for ever after it, and none would say so."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        one, other = Node(exchange, "a"), Node(exchange, "b")
+        exchange.settle()
+        why: list[str] = []
+        other.cluster.not_understood = why.append
+        await other.connect("CP1")
+        exchange.settle()
+        other.bus.receive(garbage)
+        assert len(why) == 1
+        assert list(other.fleet.since) == ["CP1"]
+        await one.connect("CP1")
+        exchange.settle()
+        assert other.fleet.closed == ["CP1"]
+
+    asyncio.run(scene())
+
+
+def test_who_cannot_hear_its_neighbours_any_more_ends(tmp_path: Path) -> None:
+    """Its parent then starts another one; it would go on deaf, and nobody would notice."""
+
+    async def scene() -> None:
+        hub = Hub(tmp_path / "hub", lambda message: None)
+        await hub.open()
+        ended = asyncio.Event()
+        why: list[str | None] = []
+        bus = HubBus("a", tmp_path / "hub", ended.set)
+        bus.receive = _fail
+        bus.changed = why.append
+        await bus.open()
+        bus.publish(b"anything")
+        async with asyncio.timeout(5):
+            await ended.wait()
+        assert why == ["RuntimeError('a fault')"]
+        await bus.close()
+        await hub.close()
+
+    asyncio.run(scene())
+
+
+def _fail(_message: bytes) -> None:
+    raise RuntimeError("a fault")
