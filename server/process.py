@@ -42,7 +42,7 @@ from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
-from server.settings import Settings
+from server.settings import Settings, system_id
 from server.store import MEMORY, BadStore, Store, StoreFailed, open_store
 from server.stored_passwords import StoredPasswords
 
@@ -190,7 +190,7 @@ class Process:
     async def _open(self, opened: contextlib.AsyncExitStack) -> None:
         opened.push_async_callback(self._store.close)
         try:
-            await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
+            await _patiently(self._open_store, StoreFailed, f"the store {self._store.name}")
             for bus in {self._bus, self._parent} - {None}:
                 assert bus is not None
                 opened.push_async_callback(bus.close)
@@ -203,6 +203,12 @@ class Process:
             raise Mistake(f"--bus or BUS: {bad}") from None
         except StoreFailed as failed:
             raise Mistake(f"--store or STORE: {self._store.name}: {failed.reason}") from None
+
+    async def _open_store(self) -> None:
+        await self._store.open()
+        if self._config.bus is not None:
+            # A bus can be that of many systems: whose replicas have one store are one system.
+            self._bus.system = await system_id(self._store)
 
     async def _listen(self) -> tuple[AdminServer | None, dict[str, Acceptor]]:
         config = self._config

@@ -1,6 +1,7 @@
 """A bus over Redis: the central systems of many hosts. The only module that knows redis.
 
-Messages go by publish and subscribe: one channel for all, one for each process. Who is there is a sorted set of
+Messages go by publish and subscribe: one channel for all, one for each process, named by the system and the number of
+the database, so that many systems can use one Redis. Who is there is a sorted set of
 names by the time at which each was seen last, on Redis' own clock.
 """
 
@@ -94,6 +95,9 @@ class RedisBus(Bus):
         self._redis: Redis = Redis.from_url(
             url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
+        database = self._redis.connection_pool.connection_kwargs.get("db", 0)
+        self._database = str(database)
+        self._prefix = ""
         self._members = frozenset({node})
         self._difference = Difference()
         self._unsent: deque[tuple[str, bytes]] = deque(maxlen=_MAX_UNSENT)
@@ -113,6 +117,8 @@ class RedisBus(Bus):
 
     async def open(self) -> None:
         """Join."""
+        # Channels are the same in all databases of a Redis: their names tell systems apart.
+        self._prefix = f"{_PREFIX}:{self.system}:{self._database}"
         try:
             pubsub = await self._subscribe()
             await self._beat()
@@ -128,14 +134,14 @@ class RedisBus(Bus):
 
     def publish(self, message: bytes) -> None:
         """Send a message to all."""
-        self._put(f"{_PREFIX}:all", message)
+        self._put(f"{self._prefix}:all", message)
 
     def send(self, node: str, message: bytes) -> None:
         """Send a message to one process."""
         if node == self.node:
             asyncio.get_running_loop().call_soon(self.receive, message)
         else:
-            self._put(f"{_PREFIX}:to:{node}", message)
+            self._put(f"{self._prefix}:to:{node}", message)
 
     async def close(self) -> None:
         """Leave."""
@@ -145,7 +151,7 @@ class RedisBus(Bus):
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(_TIMEOUT):
                 await self._publish_waiting()
-                await self._redis.zrem(f"{_PREFIX}:members", self.node)
+                await self._redis.zrem(f"{self._prefix}:members", self.node)
         await self._redis.aclose()
 
     def _put(self, channel: str, message: bytes) -> None:
@@ -156,7 +162,7 @@ class RedisBus(Bus):
 
     async def _subscribe(self) -> PubSub:
         pubsub: PubSub = self._redis.pubsub(ignore_subscribe_messages=False)
-        await pubsub.subscribe(f"{_PREFIX}:all", f"{_PREFIX}:to:{self.node}")
+        await pubsub.subscribe(f"{self._prefix}:all", f"{self._prefix}:to:{self.node}")
         # Until Redis has said so, messages would be missed.
         for _ in range(2):
             await pubsub.get_message(timeout=_TIMEOUT)
@@ -222,7 +228,7 @@ class RedisBus(Bus):
     async def _beat(self) -> None:
         asked = time.time()
         seconds, microseconds, names = await self._redis.eval(
-            _BEAT, 1, f"{_PREFIX}:members", self.node, str(_GONE_AFTER)
+            _BEAT, 1, f"{self._prefix}:members", self.node, str(_GONE_AFTER)
         )
         self._difference.add(asked, int(seconds) + int(microseconds) / 1e6, time.time())
         self.ahead = self._difference.ahead

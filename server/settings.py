@@ -5,6 +5,7 @@ Answers to charge points come from memory; every process has all of it, and read
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -19,9 +20,28 @@ from server.tables import ID_TAGS, SETTINGS
 
 _BOOT_POLICY: Final = "boot policy"
 _UNKNOWN: Final = "unknown id tags"
+_SYSTEM: Final = "system"
 _FEW: Final = 1000
 """Id tags that are read one by one when they have changed; of more, all are read."""
 _TAG_COLUMNS: Final = ("status", "expiry_date", "parent_id_tag", "one_at_a_time")
+
+
+async def system_id(store: Store) -> str:
+    """Return the id of the central system that a store belongs to: made at the first start, the same for all replicas.
+
+    Raises:
+        StoreFailed: there is no answer.
+    """
+    row = {"name": _SYSTEM, "value": orjson.dumps(secrets.token_hex(8)).decode()}
+
+    def write(connection: Connection) -> str:
+        # Of replicas that start together, one makes the row; the others wait for it here, and read it.
+        connection.execute(upsert(connection, SETTINGS, ["name"], {}), [row])
+        kept: str = connection.execute(select(SETTINGS.c.value).where(SETTINGS.c.name == _SYSTEM)).scalar_one()
+        return kept
+
+    name: str = orjson.loads(await store.write(write))
+    return name
 
 
 class Settings:

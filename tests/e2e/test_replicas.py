@@ -16,6 +16,8 @@ import pytest
 from redis import Redis as RedisClient
 
 from server.redis_bus import RedisBus
+from server.settings import system_id
+from server.store import open_store
 from tests.fakes.durable_fleet import ChargePoint
 from tests.processes import TIMEOUT, CentralSystem, until
 from tests.server.station import Station
@@ -274,6 +276,44 @@ def test_a_fault_in_hearing_the_bus_is_trouble_and_ends(redis: Redis) -> None:
         finally:
             await bus.close()
         assert troubles == ["a fault", None]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("is_one_store", [True, False])
+def test_systems_with_one_redis_do_not_meet(
+    tmp_path: Path, postgres: Postgres, redis: Redis, *, is_one_store: bool
+) -> None:
+    """They would disconnect each other's charge points, also where each has a database of its own."""
+    env = {"STORE": postgres.new_database()}
+    more = env if is_one_store else {"STORE": postgres.new_database()}
+    database = "/1" if is_one_store else ""
+    with (
+        CentralSystem(tmp_path / "one.log", env={**env, "BUS": redis.url}) as one,
+        CentralSystem(tmp_path / "other.log", env={**more, "BUS": redis.url + database}) as other,
+        Station(one, "CP1") as first,
+        Station(other, "CP1") as second,
+    ):
+        time.sleep(1.5)  # longer than a process takes to see another one: that nothing happens is not told
+        assert [len(nodes(each)) for each in (one, other)] == [1, 1]
+        for station in (first, second):
+            station.call("Heartbeat", {})
+
+
+def test_replicas_that_start_together_are_one_system(postgres: Postgres) -> None:
+    """Two that made an id each would never meet."""
+
+    async def scene() -> None:
+        url = postgres.new_database()
+        stores = [open_store(url) for _ in range(5)]
+        try:
+            await asyncio.gather(*(store.open() for store in stores))
+            names = await asyncio.gather(*(system_id(store) for store in stores))
+            assert len(set(names)) == 1
+            assert len(names[0]) == 16
+        finally:
+            for store in stores:
+                await store.close()
 
     asyncio.run(scene())
 
