@@ -110,6 +110,9 @@ class Cluster:
         self._announcing: asyncio.TimerHandle | None = None
         self.not_understood: Callable[[str], None] = _nobody_cares
         """Called for each message that is ignored, with one line that says why."""
+        self.missed: Callable[[], None] = _nothing_missed
+        """Called when news of others may not have come here: the bus is well again, or somebody has come."""
+        self._known = bus.members
         self.trouble: str | None = None
         """Why the others cannot be reached; `None` when they can."""
         self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
@@ -165,6 +168,7 @@ class Cluster:
         self.trouble = trouble
         if trouble is None:
             self.announce_all()
+            self.missed()
         else:
             for asked in self._questions.values():
                 asked.waiting_for.clear()
@@ -221,9 +225,8 @@ class Cluster:
         self._listeners[news] = listener
 
     def tell(self, news: str, body: Body) -> None:
-        """Tell the others something."""
-        if not self.is_alone:
-            self._publish({"kind": "news", "news": news, "body": body})
+        """Tell the others something; also when there seem to be none, for one may have come this very moment."""
+        self._publish({"kind": "news", "news": news, "body": body})
 
     async def ask(self, question: str, body: Body) -> AsyncGenerator[tuple[str, Body], None]:
         """Ask all processes, this one too; yield the parts of their answers, with the name of who answers.
@@ -277,7 +280,11 @@ class Cluster:
         for (sender, _), answering in list(self._answering.items()):
             if sender not in members and answering.task is not None:
                 answering.task.cancel()
-        self.announce_all()
+        has_come = bool(members - self._known)
+        self._known = members
+        if has_come:
+            self.announce_all()
+            self.missed()
 
     def _receive(self, text: bytes) -> None:
         try:
@@ -350,6 +357,10 @@ class Cluster:
 
     def _send(self, node: str, message: Body) -> None:
         self._bus.send(node, orjson.dumps({**message, "from": self.node}))
+
+
+def _nothing_missed() -> None:
+    """Do nothing."""
 
 
 def _nobody_cares(_why: str) -> None:

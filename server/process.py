@@ -114,8 +114,7 @@ class Process:
         # Processes of one host have a way to their parent, whatever the bus is.
         self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
         self._bus = self._make_bus()
-        self._cluster = Cluster(self._bus, self._central, self._fault)
-        self._cluster.not_understood = self._not_understood
+        self._cluster = self._join(self._bus, self._central)
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
         self._fleet = Fleet(self._central, self._cluster, self._records, self._store)
@@ -123,13 +122,12 @@ class Process:
         # Of the processes of this host, whatever the bus is: other hosts are asked by Prometheus itself.
         self._neighbours = self._cluster
         if self._parent is not None and self._parent is not self._bus:
-            self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
-            self._neighbours.not_understood = self._not_understood
+            self._neighbours = self._join(self._parent, NoFleet())
         self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings"))
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
-        self._loading: set[asyncio.Task[None]] = set()
-        self._cluster.listen("settings", self._load_settings)
+        self._cluster.listen("settings", self._settings.have_changed)
+        self._cluster.missed = partial(self._settings.have_changed, {})
         self._passwords: StoredPasswords | None = None
         if config.security.stored_passwords:
             self._passwords = StoredPasswords(self._store, self._password_lost)
@@ -151,6 +149,11 @@ class Process:
         if self._config.bus is not None:
             return RedisBus(self._node, self._config.bus)
         return LocalBus(self._node) if self._parent is None else self._parent
+
+    def _join(self, bus: Bus, connections: CentralSystem | NoFleet) -> Cluster:
+        cluster = Cluster(bus, connections, self._fault)
+        cluster.not_understood = self._not_understood
+        return cluster
 
     # -- its life -----------------------------------------------------------------------------
 
@@ -285,6 +288,7 @@ class Process:
         # First of all lines, whatever is logged by those that connect.
         self._tell("listening", {**fields, "store": self._store.name})
         tasks = [
+            asyncio.create_task(self._settings.keep_up(partial(self._trouble, "settings"))),
             asyncio.create_task(self._flush_for_ever()),
             asyncio.create_task(self._forget_for_ever()),
             asyncio.create_task(self._records.run()),
@@ -368,20 +372,12 @@ class Process:
     async def _answer_metrics(self, _body: Body) -> AsyncIterator[Body]:
         yield {**self._metrics.state()}
 
-    def _load_settings(self, news: Body) -> None:
-        async def load() -> None:
-            try:
-                await self._settings.load_again(news)
-            except StoreFailed as failed:
-                self._trouble("settings", failed.reason)
-
-        task = asyncio.get_running_loop().create_task(load())
-        self._loading.add(task)
-        task.add_done_callback(self._loading.discard)
-
     def _bus_changed(self, trouble: str | None) -> None:
         self._condition("bus", trouble)
         self._cluster.bus_changed(trouble)
+        if trouble is None:
+            # What was changed here meanwhile, the others have not heard.
+            self._cluster.tell("settings", {})
 
     def _condition(self, condition: str, trouble: str | None) -> None:
         if trouble is None:

@@ -5,9 +5,10 @@ Answers to charge points come from memory; every process has all of it, and read
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from sqlalchemy import Connection, delete, func, select
@@ -15,12 +16,18 @@ from sqlalchemy import Connection, delete, func, select
 from server.handlers import BootPolicy, Handlers
 from server.id_tags import MAX_ID_TAGS, IdTagInfo, IdTags, TooManyIdTags
 from server.sql import in_set, storable, upsert
-from server.store import Store
+from server.store import Store, StoreFailed, Work
 from server.tables import ID_TAGS, SETTINGS
+
+T = TypeVar("T")
 
 _BOOT_POLICY: Final = "boot policy"
 _UNKNOWN: Final = "unknown id tags"
 _SYSTEM: Final = "system"
+_LOAD_AGAIN: Final = 1.0
+"""Seconds after which is read again what could not be read."""
+_REVISION: Final = "revision"
+"""Another value after each change."""
 _FEW: Final = 1000
 """Id tags that are read one by one when they have changed; of more, all are read."""
 _TAG_COLUMNS: Final = ("status", "expiry_date", "parent_id_tag", "one_at_a_time")
@@ -62,6 +69,12 @@ class Settings:
         self._id_tags = id_tags
         self._changed = changed
         self._default_policy = handlers.boot_policy
+        self._revision: str | None = None
+        """Of the store when all was read last."""
+        self._own_changes = 0
+        # What has to be read again; `None` for nothing.
+        self._to_load: dict[str, Any] | None = None
+        self._must_load = asyncio.Event()
 
     async def load(self) -> None:
         """Read all of them.
@@ -70,11 +83,16 @@ class Settings:
             StoreFailed: there is no answer; they stay as they are.
         """
 
-        def read(connection: Connection) -> tuple[dict[str, str], list[Any]]:
-            names = dict(connection.execute(select(SETTINGS.c.name, SETTINGS.c.value)).tuples().all())
-            return names, list(connection.execute(select(ID_TAGS)))
+        def read(connection: Connection) -> tuple[dict[str, str], list[Any] | None]:
+            values = {row.name: row.value for row in connection.execute(select(SETTINGS))}
+            # 100,000 id tags take a while, and who asks again mostly has missed nothing.
+            is_known = values.get(_REVISION, "") == self._revision
+            return values, None if is_known else list(connection.execute(select(ID_TAGS)))
 
-        values, tags = await self._store.read(read)
+        values, tags = await self._read(read)
+        if tags is None:
+            return
+        self._revision = values.get(_REVISION, "")
         policy = orjson.loads(values[_BOOT_POLICY]) if _BOOT_POLICY in values else None
         self._handlers.boot_policy = self._default_policy if policy is None else BootPolicy(**policy)
         self._id_tags.unknown = orjson.loads(values[_UNKNOWN]) if _UNKNOWN in values else "Accepted"
@@ -96,13 +114,43 @@ class Settings:
         def read(connection: Connection) -> list[Any]:
             return list(connection.execute(select(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, keys))))
 
-        found = {row.id_tag: row for row in await self._store.read(read)} if keys else {}
+        found = {row.id_tag: row for row in await self._read(read)} if keys else {}
         for key in keys:
             row = found.get(key)
             if row is None:
                 self._id_tags.delete(key)
             else:
                 self._id_tags.put(key, _info(row))
+
+    def have_changed(self, changed: dict[str, Any]) -> None:
+        """Let `keep_up` read again what another process has changed; `{}` when that is not known."""
+        waiting = self._to_load
+        if waiting is None:
+            self._to_load = changed
+        elif "id_tags" in waiting and "id_tags" in changed:
+            self._to_load = {"id_tags": [*waiting["id_tags"], *changed["id_tags"]]}
+        else:
+            self._to_load = {}
+        self._must_load.set()
+
+    async def keep_up(self, failed: Callable[[str], None]) -> None:
+        """Read again for ever what others change: one after the other, so that the newest stays.
+
+        Args:
+            failed: called with one line when something could not be read; it is tried again.
+        """
+        while True:
+            await self._must_load.wait()
+            self._must_load.clear()
+            changed, self._to_load = self._to_load, None
+            if changed is None:
+                continue
+            try:
+                await self.load_again(changed)
+            except StoreFailed as failure:
+                failed(failure.reason)
+                self.have_changed(changed)
+                await asyncio.sleep(_LOAD_AGAIN)
 
     async def id_tags(self, limit: int, after: str | None = None) -> list[tuple[str, IdTagInfo]]:
         """Return id tags that were set, case-folded, in their order: `limit` at most, those behind `after`.
@@ -155,7 +203,7 @@ class Settings:
                 raise TooManyIdTags(f"there would be more than {MAX_ID_TAGS} id tags")
 
         if rows:
-            await self._store.write(write)
+            await self._write(write)
             for id_tag, info in infos.items():
                 self._id_tags.put(id_tag, info)
             self._changed({"id_tags": [row["id_tag"] for row in rows]})
@@ -174,7 +222,7 @@ class Settings:
         def write(connection: Connection) -> None:
             connection.execute(delete(ID_TAGS).where(in_set(connection, ID_TAGS.c.id_tag, known)))
 
-        await self._store.write(write)
+        await self._write(write)
         gone = sum(self._id_tags.delete(key) for key in known)
         self._changed({"id_tags": known})
         return gone
@@ -183,9 +231,31 @@ class Settings:
         row = {"name": name, "value": orjson.dumps(value).decode()}
 
         def write(connection: Connection) -> None:
-            connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda new: new.value}), [row])
+            _put(connection, row)
 
-        await self._store.write(write)
+        await self._write(write)
+
+    async def _read(self, read: Work[T]) -> T:
+        while True:
+            before = self._own_changes
+            found = await self._store.read(read)
+            # What was read before a change of this process, and comes after it, would undo it here.
+            if self._own_changes == before:
+                return found
+
+    async def _write(self, write: Work[None]) -> None:
+        row = {"name": _REVISION, "value": secrets.token_hex(8)}
+
+        def write_both(connection: Connection) -> None:
+            write(connection)
+            _put(connection, row)
+
+        await self._store.write(write_both)
+        self._own_changes += 1
+
+
+def _put(connection: Connection, row: dict[str, str]) -> None:
+    connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda new: new.value}), [row])
 
 
 def _info(row: Any) -> IdTagInfo:  # noqa: ANN401  a row of SQLAlchemy's

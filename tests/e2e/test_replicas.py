@@ -234,6 +234,22 @@ def test_without_the_bus_each_replica_serves_its_own_and_says_so(
             assert one.call("CP1", "ClearCache") == {"status": "Accepted"}
 
 
+def test_settings_that_changed_without_the_bus_reach_all_when_it_is_back(
+    tmp_path: Path, postgres: Postgres, redis: Redis
+) -> None:
+    """A tag that was blocked would go on charging at the other replica, until that is restarted."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), Station(other, "CP1") as station:
+        redis.kill()
+        until(lambda: {each.request("GET", "/readyz")[0] for each in (one, other)} == {503})
+        assert one.request("PUT", "/api/v1/id-tags/T", {"status": "Blocked"})[0] == 200
+        policy = {"status": "Pending", "interval": 77}
+        assert one.request("PUT", "/api/v1/boot-policy", policy)[0] == 200
+        assert station.call("Authorize", {"idTag": "T"}) == {"idTagInfo": {"status": "Accepted"}}
+        redis.start()
+        until(lambda: station.call("Authorize", {"idTag": "T"}) == {"idTagInfo": {"status": "Blocked"}})
+        assert get(other, "/api/v1/boot-policy") == policy
+
+
 def test_nonsense_on_the_bus_makes_nobody_deaf(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
     """All would be ready, and charge points connected twice, and Calls to them lost."""
     with start_replicas(tmp_path, postgres, redis, 2) as (one, other), RedisClient.from_url(redis.url) as client:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.cluster import Cluster
+from server.handlers import Handlers
 from server.hub import Hub, HubBus
+from server.id_tags import IdTagInfo, IdTags
+from server.metrics import Metrics
+from server.records import Records
 from server.redis_bus import Difference
+from server.settings import Settings
+from server.store import MEMORY, Store, Work, open_store
 from tests.fakes.slow_bus import Connections, Exchange, SlowBus
+
+T = TypeVar("T")
 
 
 class Node:
@@ -194,3 +203,87 @@ def test_who_cannot_hear_its_neighbours_any_more_ends(tmp_path: Path) -> None:
 
 def _fail(_message: bytes) -> None:
     raise RuntimeError("a fault")
+
+
+# -- what one process has to tell another ---------------------------------------------------------
+
+
+def test_news_are_told_also_when_nobody_else_seems_to_be_there() -> None:
+    """A setting that changes while another process joins would never get there."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        one = Node(exchange, "a")
+        # Somebody who can hear already, of whom nobody has heard yet.
+        exchange.buses["b"] = SlowBus("b", exchange)
+        one.cluster.tell("settings", {})
+        exchange.buses["a"].let_out()
+        assert len(exchange.buses["b"].inbox) == 1
+
+    asyncio.run(scene())
+
+
+def test_news_may_have_been_missed_when_somebody_comes_and_when_the_bus_is_back() -> None:
+    """Who does not read settings again then goes on with old ones; when somebody goes, there is nothing to read."""
+
+    async def scene() -> None:
+        exchange = Exchange()
+        one = Node(exchange, "a")
+        missed: list[str] = []
+        one.cluster.missed = lambda: missed.append("")
+        Node(exchange, "b")
+        assert len(missed) == 1
+        exchange.leave("b")
+        assert len(missed) == 1
+        one.cluster.bus_changed("it fails")
+        assert len(missed) == 1
+        one.cluster.bus_changed(None)
+        assert len(missed) == 2
+
+    asyncio.run(scene())
+
+
+def test_settings_that_are_read_do_not_undo_what_is_set_meanwhile() -> None:
+    """A tag that is blocked while settings are read again would be good again, here alone."""
+
+    async def scene() -> None:
+        store = _SlowStore()
+        await store.open()
+        id_tags = IdTags()
+        records = Records(store, "a", lambda failed: None)
+        handlers = Handlers(records, id_tags, Metrics(), boot_interval=300, require_boot=False)
+        settings = Settings(store, handlers, id_tags, lambda changed: None)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(settings.load())
+            await store.has_read.wait()
+            await settings.put_id_tags({"T": IdTagInfo("Blocked")})
+            store.may_tell.set()
+        assert id_tags.get("T") == IdTagInfo("Blocked")
+        await store.close()
+
+    asyncio.run(scene())
+
+
+class _SlowStore(Store):
+    """A store that is slow to tell what it has read."""
+
+    def __init__(self) -> None:
+        self._store = open_store(MEMORY)
+        self.name = MEMORY
+        self.has_read = asyncio.Event()
+        self.may_tell = asyncio.Event()
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._store.write(work)
+
+    async def read(self, work: Work[T]) -> T:
+        found = await self._store.read(work)
+        self.has_read.set()
+        await self.may_tell.wait()
+        return found
+
+    async def close(self) -> None:
+        await self._store.close()
