@@ -26,6 +26,7 @@ Answerer = Callable[[Body], AsyncIterator[Body]]
 _ANNOUNCE_INTERVAL: Final = 0.02
 """Seconds: a storm is a few messages."""
 _MAX_ANNOUNCED: Final = 2000
+_NOTHING: Final = "nothing"
 _WINDOW: Final = 16
 """Parts of an answer that may be under way: who does not take them slows down who answers."""
 PATIENCE: Final = 5.0
@@ -113,6 +114,7 @@ class Cluster:
         self.missed: Callable[[], None] = _nothing_missed
         """Called when news of others may not have come here: the bus is well again, or somebody has come."""
         self._known = bus.members
+        self._silent: set[str] = set()
         self.trouble: str | None = None
         """Why the others cannot be reached; `None` when they can."""
         self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
@@ -126,6 +128,7 @@ class Cluster:
             "taken": self._heard_taken,
             "enough": self._heard_enough,
         }
+        self.answer(_NOTHING, _answer_nothing)
         bus.receive = self._receive
         bus.members_changed = self._members_changed
 
@@ -228,17 +231,32 @@ class Cluster:
         """Tell the others something; also when there seem to be none, for one may have come this very moment."""
         self._publish({"kind": "news", "news": news, "body": body})
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Processes that are there, did not answer the last question to them, and have not said a word since.
+
+        They are not waited for. Whether one has what a question was about, nobody knows.
+        """
+        return frozenset(self._silent & self._bus.members)
+
+    async def look(self) -> frozenset[str]:
+        """Ask all whether they can answer; return who is silent."""
+        async with contextlib.aclosing(self.ask(_NOTHING, {})) as parts:
+            async for _ in parts:
+                pass
+        return self.silent
+
     async def ask(self, question: str, body: Body) -> AsyncGenerator[tuple[str, Body], None]:
         """Ask all processes, this one too; yield the parts of their answers, with the name of who answers.
 
-        Ends when all have said all, or have gone, or not said a word for `PATIENCE` seconds.
+        Ends when all have said all, or have gone, or not said a word for `PATIENCE` seconds: those are `silent` then.
         """
         if self.trouble is not None:
             async for own in self._answerers[question](body):
                 yield self.node, own
             return
         number = str(next(self._numbers))
-        asked = self._questions[number] = _Question(set(self._bus.members))
+        asked = self._questions[number] = _Question(set(self._bus.members - self._silent))
         self._publish({"kind": "ask", "id": number, "question": question, "body": body})
         try:
             while asked.waiting_for or not asked.parts.empty():
@@ -246,6 +264,7 @@ class Cluster:
                     async with asyncio.timeout(PATIENCE):
                         part = await asked.parts.get()
                 except TimeoutError:
+                    self._silent |= asked.waiting_for & self._bus.members
                     return
                 if part is None:
                     continue
@@ -254,7 +273,7 @@ class Cluster:
                 yield sender, answer
         finally:
             del self._questions[number]
-            for member in asked.waiting_for:
+            for member in asked.waiting_for | self._silent:
                 self._send(member, {"kind": "enough", "id": number})
 
     async def ask_briefly(self, question: str, body: Body) -> dict[str, Body]:
@@ -280,6 +299,7 @@ class Cluster:
         for (sender, _), answering in list(self._answering.items()):
             if sender not in members and answering.task is not None:
                 answering.task.cancel()
+        self._silent &= members
         has_come = bool(members - self._known)
         self._known = members
         if has_come:
@@ -294,7 +314,9 @@ class Cluster:
                 # Such as from a newer release, which runs beside this one during an update.
                 self.not_understood("an unknown kind")
             else:
-                hear(message["from"], message)
+                sender: str = message["from"]
+                self._silent.discard(sender)
+                hear(sender, message)
         except Exception as fault:  # noqa: BLE001  anybody who reaches the bus can write to it, and the next message is good
             self.not_understood(repr(fault)[:_MAX_SHOWN])
 
@@ -357,6 +379,11 @@ class Cluster:
 
     def _send(self, node: str, message: Body) -> None:
         self._bus.send(node, orjson.dumps({**message, "from": self.node}))
+
+
+async def _answer_nothing(_body: Body) -> AsyncIterator[Body]:
+    """Answer, which is all that was asked for."""
+    yield {}
 
 
 def _nothing_missed() -> None:

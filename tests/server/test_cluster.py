@@ -287,3 +287,39 @@ class _SlowStore(Store):
 
     async def close(self) -> None:
         await self._store.close()
+
+
+# -- who stays silent -----------------------------------------------------------------------------
+
+
+def test_who_stays_silent_is_known_and_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Call to a charge point of a process that hangs would be answered "not connected", and each page take 5 s."""
+    monkeypatch.setattr("server.cluster.PATIENCE", 0.2)
+
+    async def scene() -> None:
+        exchange = Exchange()
+        one, other = Node(exchange, "a"), Node(exchange, "b")
+
+        async def carry(*nodes: Node) -> None:
+            while True:
+                for node in nodes:
+                    node.bus.let_out()
+                    node.bus.let_in()
+                await asyncio.sleep(0.001)
+
+        without_other = asyncio.create_task(carry(one))
+        assert await one.cluster.look() == {"b"}
+        began = asyncio.get_running_loop().time()
+        assert await one.cluster.look() == {"b"}
+        assert asyncio.get_running_loop().time() - began < 0.1
+        with_other = asyncio.create_task(carry(other))
+        async with asyncio.timeout(5):
+            while one.cluster.silent:  # noqa: ASYNC110  the fakes have no event for it
+                await asyncio.sleep(0.001)
+        assert await one.cluster.look() == frozenset()
+        for task in (without_other, with_other):
+            task.cancel()
+        for node in (one, other):
+            await node.cluster.close()
+
+    asyncio.run(scene())
