@@ -48,6 +48,7 @@ from server.stored_passwords import StoredPasswords
 
 _FLUSH_INTERVAL: Final = 1.0
 _FORGET_INTERVAL: Final = 5.0
+_ALIVE_INTERVAL: Final = 1.0
 _MOST_IN_MEMORY: Final = 1_000_000
 """Ended transactions that are remembered where there is no file for them; 250 MB."""
 _LAST_WORDS: Final = 5.0
@@ -126,6 +127,7 @@ class Process:
         self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings"))
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
+        self._chaos.about_to_stall = self._say_alive
         self._cluster.listen("settings", self._settings.have_changed)
         self._cluster.missed = partial(self._settings.have_changed, {})
         self._passwords: StoredPasswords | None = None
@@ -287,6 +289,8 @@ class Process:
             fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
         self._tell("listening", {**fields, "store": self._store.name})
+        # To the very end, and so none of the tasks that end before the last words.
+        watching = asyncio.create_task(self._watch_each_other())
         tasks = [
             asyncio.create_task(self._settings.keep_up(partial(self._trouble, "settings"))),
             asyncio.create_task(self._flush_for_ever()),
@@ -317,6 +321,7 @@ class Process:
         await self._keep_the_rest(journal)
         await self._cluster.close()
         await self._say_goodbye()
+        watching.cancel()
 
     async def _keep_the_rest(self, journal: asyncio.Task[None]) -> None:
         with contextlib.suppress(TimeoutError, StoreFailed):
@@ -346,6 +351,33 @@ class Process:
         self._stopping.set()
 
     # -- what goes on meanwhile ---------------------------------------------------------------
+
+    def _say_alive(self, silent_for: float) -> None:
+        """Tell the parent, if there is one, that this process lives, and for how many seconds it may be silent now."""
+        if self._parent is not None:
+            self._tell("alive", {"silent_for": silent_for})
+
+    async def _watch_each_other(self) -> None:
+        """Say again and again that this process lives; the first one of a host looks who does not answer."""
+        if self._parent is None:
+            return
+        looking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                self._say_alive(0)
+                if self._number == 0 and (looking is None or looking.done()):
+                    looking = asyncio.create_task(self._look())
+                await asyncio.sleep(_ALIVE_INTERVAL)
+        finally:
+            if looking is not None:
+                looking.cancel()
+
+    async def _look(self) -> None:
+        silent = await self._neighbours.look()
+        if silent:
+            self._readiness.fail("processes", f"no answer of {', '.join(sorted(silent))}")
+        else:
+            self._readiness.mend("processes")
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -436,6 +436,42 @@ def _is_ready(server: CentralSystem) -> bool:
         return False
 
 
+def test_a_process_that_hangs_is_noticed_and_replaced(tmp_path: Path) -> None:
+    """Whoever the kernel sends to it would never be answered, and its charge points be unknown."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server, ExitStack() as opened:
+        stations = [opened.enter_context(Station(server, f"CP{number}")) for number in range(10)]
+        until(lambda: len(nodes(server)) == 2)
+        # The one with the operator API started first, and its place is number 0.
+        (hanging,) = [each for each in children(server) if each.environ()["CENTRAL_SYSTEM_PROCESS"] != "0"]
+        before = set(nodes(server))
+        hanging.suspend()
+        path = "/api/v1/charge-points/{}/calls/ClearCache"
+        statuses = [server.request("POST", path.format(f"CP{number}"))[0] for number in (*range(10), "nobody")]
+        assert set(statuses[:-1]) <= {200, 503}
+        assert statuses[-1] == 503
+        until(lambda: server.request("GET", "/readyz")[0] == 503)
+        (silent,) = before - set(nodes(server))
+        assert server.request("GET", "/readyz")[1]["failing"] == {"processes": f"no answer of {silent}"}
+        until(lambda: bool(server.lines("process hangs")))
+        until(lambda: _is_ready(server))
+        assert server.request("POST", path.format("nobody"))[0] == 404
+        assert server.lines("process hangs")[0]["number"] == 1
+        assert server.lines("process ended")[0]["status"] == -signal.SIGKILL
+        assert len(stations) == 10
+
+
+def test_a_process_that_was_made_to_stall_is_not_replaced(tmp_path: Path) -> None:
+    """Chaos would end in a restart, which is not what was asked for."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server:
+        until(lambda: _is_ready(server))
+        before = {each.pid for each in children(server)}
+        assert server.request("POST", "/api/v1/chaos/stalls", {"seconds": 13})[0] < 300
+        time.sleep(13)  # as long as they hang
+        until(lambda: _is_ready(server))
+        assert {each.pid for each in children(server)} == before
+        assert server.lines("process hangs") == []
+
+
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     """Nobody is left who holds the port when the parent is killed."""
     with CentralSystem(tmp_path / "log", "--processes", "2") as server:
