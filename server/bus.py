@@ -36,6 +36,10 @@ class Bus(ABC):
 
     def __init__(self, node: str) -> None:
         self.node = node
+        self.system = ""
+        """The central system that this process belongs to; to be set before `open`."""
+        self.ahead = 0.0
+        """Seconds by which the clock of the bus, one for all, is ahead of this host's."""
         self.receive: Receive = _nowhere
         """Called with each message for this process."""
         self.members_changed: Callable[[], None] = _nothing

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from ampswarm.lifecycle import LifecycleLog
@@ -56,6 +56,8 @@ class ChaosControl:
         self._is_told_to_stop = False
         self._hooks: ChaosHooks | None = None
         self._handshakes: Handshakes | None = None
+        self.about_to_stall: Callable[[float], None] | None = None
+        """Called before this process stands still, with for how many seconds."""
         cluster.listen(_NEWS, lambda body: self.apply(body["configuration"]))
         cluster.listen(_STALL, lambda body: self._stall(body["seconds"]))
         cluster.answer(_DROP, self._answer_drop)
@@ -156,6 +158,8 @@ class ChaosControl:
     def _stall(self, seconds: float) -> None:
         self._metrics.events[f"{COUNTED}stalls"] += 1
         self._lifecycle.write("stall", time.monotonic(), seconds=seconds)
+        if self.about_to_stall is not None:
+            self.about_to_stall(seconds)
         asyncio.get_running_loop().call_later(_NOTICE, self._stand_still, seconds)
 
     def _stand_still(self, seconds: float) -> None:

@@ -1,8 +1,9 @@
 """The processes of one central system, as one: who has which charge point, and questions to all of them.
 
-A charge point is connected to one process at a time. Whoever gets its connection tells the others, and who had it
-before closes that. All hear of such news in the same order, so of two processes that get a charge point at nearly the
-same time both know who was later.
+A charge point is connected to one process at a time: where it has connected last. Whoever gets its connection tells
+the others, with when that was, and who has an older one closes it. News are gathered for a moment, and a busy process
+hears of them late, so the order in which they come says nothing; the times do. They are those of the bus's clock, which
+all know to within some milliseconds, however the clocks of their hosts differ.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ Answerer = Callable[[Body], AsyncIterator[Body]]
 """Answers a question, in as many parts as it likes."""
 
 _ANNOUNCE_INTERVAL: Final = 0.02
-"""Seconds for which new connections are gathered before the others are told: a storm is a few messages."""
+"""Seconds: a storm is a few messages."""
 _MAX_ANNOUNCED: Final = 2000
+_NOTHING: Final = "nothing"
 _WINDOW: Final = 16
 """Parts of an answer that may be under way: who does not take them slows down who answers."""
 PATIENCE: Final = 5.0
 """Seconds without a word after which a process is no longer waited for."""
+_MAX_SHOWN: Final = 200
 _SIGN_OF_LIFE: Final = 1.5
 """Seconds after which who is still at an answer says so."""
 
@@ -84,9 +87,18 @@ class Cluster:
         bus: the way to them.
         fleet: the connections of this process.
         report: called with the name of a question and a fault that its answer ended with.
+        interval: seconds for which new connections are gathered before the others are told.
     """
 
-    def __init__(self, bus: Bus, fleet: Fleet, report: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        fleet: Fleet,
+        report: Callable[[str, Exception], None],
+        *,
+        interval: float = _ANNOUNCE_INTERVAL,
+    ) -> None:
+        self._interval = interval
         self._bus = bus
         self._fleet = fleet
         self._report = report
@@ -95,15 +107,19 @@ class Cluster:
         self._numbers = count(1)
         self._questions: dict[str, _Question] = {}
         self._answering: dict[tuple[str, str], _Answering] = {}
-        self._new: list[str] = []
-        # Connections of which this process has not heard its own news yet: others' news of them are older.
-        self._unheard: dict[str, int] = {}
+        self._new: dict[str, None] = {}
         self._announcing: asyncio.TimerHandle | None = None
+        self.not_understood: Callable[[str], None] = _nobody_cares
+        """Called for each message that is ignored, with one line that says why."""
+        self.missed: Callable[[], None] = _nothing_missed
+        """Called when news of others may not have come here: the bus is well again, or somebody has come."""
+        self._known = bus.members
+        self._silent: set[str] = set()
         self.trouble: str | None = None
         """Why the others cannot be reached; `None` when they can."""
         self._hear: Final[dict[str, Callable[[str, Body], None]]] = {
             "connected": self._heard_connected,
-            "standing": self._heard_standing,
+            "newer": self._heard_newer,
             "news": self._heard_news,
             "ask": self._begin_answer,
             "part": self._take_part,
@@ -112,6 +128,7 @@ class Cluster:
             "taken": self._heard_taken,
             "enough": self._heard_enough,
         }
+        self.answer(_NOTHING, _answer_nothing)
         bus.receive = self._receive
         bus.members_changed = self._members_changed
 
@@ -136,25 +153,25 @@ class Cluster:
         """Tell the others that a charge point has connected here."""
         if self.is_alone:
             return
-        self._new.append(identity)
-        self._unheard[identity] = self._unheard.get(identity, 0) + 1
+        self._new[identity] = None
         if len(self._new) >= _MAX_ANNOUNCED:
             self._announce()
         elif self._announcing is None:
-            self._announcing = asyncio.get_running_loop().call_later(_ANNOUNCE_INTERVAL, self._announce)
+            self._announcing = asyncio.get_running_loop().call_later(self._interval, self._announce)
 
     def announce_all(self) -> None:
         """Tell the others of all that are connected here: after the bus was down, or somebody has come."""
-        self._unheard.clear()
-        standing = self._fleet.standing()
+        ahead = self._bus.ahead
+        standing = [(identity, since + ahead) for identity, since in self._fleet.standing()]
         for start in range(0, len(standing), _MAX_ANNOUNCED):
-            self._publish({"kind": "standing", "connections": standing[start : start + _MAX_ANNOUNCED]})
+            self._publish({"kind": "connected", "connections": standing[start : start + _MAX_ANNOUNCED]})
 
     def bus_changed(self, trouble: str | None) -> None:
         """The bus has failed, or (`None`) is well again."""
         self.trouble = trouble
         if trouble is None:
             self.announce_all()
+            self.missed()
         else:
             for asked in self._questions.values():
                 asked.waiting_for.clear()
@@ -164,36 +181,41 @@ class Cluster:
         if self._announcing is not None:
             self._announcing.cancel()
             self._announcing = None
-        identities, self._new = self._new, []
-        self._publish({"kind": "connected", "identities": identities})
+        new, self._new = self._new, {}
+        # One that has gone again is no news: it may be elsewhere by now.
+        connections = [(identity, since) for identity in new if (since := self._since(identity)) is not None]
+        if connections:
+            self._publish({"kind": "connected", "connections": connections})
+
+    def _since(self, identity: str) -> float | None:
+        """Return since when a charge point is connected here, on the clock of the bus."""
+        since = self._fleet.connected_since(identity)
+        return None if since is None else since + self._bus.ahead
 
     def _heard_connected(self, sender: str, message: Body) -> None:
-        is_own = sender == self.node
-        for identity in message["identities"]:
-            unheard = self._unheard.get(identity, 0)
-            if is_own:
-                if unheard > 1:
-                    self._unheard[identity] = unheard - 1
-                else:
-                    self._unheard.pop(identity, None)
-            elif not unheard:
-                self._fleet.moved(identity)
+        newer = self._compare(sender, message["connections"])
+        if newer:
+            # It may not have heard of ours: it was not there yet when we said so.
+            self._send(sender, {"kind": "newer", "connections": newer})
 
-    def _heard_standing(self, sender: str, message: Body) -> None:
+    def _heard_newer(self, sender: str, message: Body) -> None:
+        # Not answered: two that find each other older, by an error of their clocks, would go on for ever.
+        self._compare(sender, message["connections"])
+
+    def _compare(self, sender: str, connections: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        """Close what is older here than at another process; return what is newer here."""
         if sender == self.node:
-            return
+            return []
         newer: list[tuple[str, float]] = []
-        for identity, since in message["connections"]:
-            ours = self._fleet.connected_since(identity)
+        for identity, since in connections:
+            ours = self._since(identity)
             if ours is None:
                 continue
             if (ours, self.node) < (since, sender):
                 self._fleet.moved(identity)
             else:
                 newer.append((identity, ours))
-        if newer:
-            # It may not have heard of ours: it was not there yet when we said so.
-            self._send(sender, {"kind": "standing", "connections": newer})
+        return newer
 
     # -- questions and news -------------------------------------------------------------------
 
@@ -206,21 +228,35 @@ class Cluster:
         self._listeners[news] = listener
 
     def tell(self, news: str, body: Body) -> None:
-        """Tell the others something."""
-        if not self.is_alone:
-            self._publish({"kind": "news", "news": news, "body": body})
+        """Tell the others something; also when there seem to be none, for one may have come this very moment."""
+        self._publish({"kind": "news", "news": news, "body": body})
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Processes that are there, did not answer the last question to them, and have not said a word since.
+
+        They are not waited for. Whether one has what a question was about, nobody knows.
+        """
+        return frozenset(self._silent & self._bus.members)
+
+    async def look(self) -> frozenset[str]:
+        """Ask all whether they can answer; return who is silent."""
+        async with contextlib.aclosing(self.ask(_NOTHING, {})) as parts:
+            async for _ in parts:
+                pass
+        return self.silent
 
     async def ask(self, question: str, body: Body) -> AsyncGenerator[tuple[str, Body], None]:
         """Ask all processes, this one too; yield the parts of their answers, with the name of who answers.
 
-        Ends when all have said all, or have gone, or not said a word for `PATIENCE` seconds.
+        Ends when all have said all, or have gone, or not said a word for `PATIENCE` seconds: those are `silent` then.
         """
         if self.trouble is not None:
             async for own in self._answerers[question](body):
                 yield self.node, own
             return
         number = str(next(self._numbers))
-        asked = self._questions[number] = _Question(set(self._bus.members))
+        asked = self._questions[number] = _Question(set(self._bus.members - self._silent))
         self._publish({"kind": "ask", "id": number, "question": question, "body": body})
         try:
             while asked.waiting_for or not asked.parts.empty():
@@ -228,6 +264,7 @@ class Cluster:
                     async with asyncio.timeout(PATIENCE):
                         part = await asked.parts.get()
                 except TimeoutError:
+                    self._silent |= asked.waiting_for & self._bus.members
                     return
                 if part is None:
                     continue
@@ -236,7 +273,7 @@ class Cluster:
                 yield sender, answer
         finally:
             del self._questions[number]
-            for member in asked.waiting_for:
+            for member in asked.waiting_for | self._silent:
                 self._send(member, {"kind": "enough", "id": number})
 
     async def ask_briefly(self, question: str, body: Body) -> dict[str, Body]:
@@ -262,11 +299,26 @@ class Cluster:
         for (sender, _), answering in list(self._answering.items()):
             if sender not in members and answering.task is not None:
                 answering.task.cancel()
-        self.announce_all()
+        self._silent &= members
+        has_come = bool(members - self._known)
+        self._known = members
+        if has_come:
+            self.announce_all()
+            self.missed()
 
     def _receive(self, text: bytes) -> None:
-        message: Body = orjson.loads(text)
-        self._hear[message["kind"]](message["from"], message)
+        try:
+            message: Body = orjson.loads(text)
+            hear = self._hear.get(message["kind"])
+            if hear is None:
+                # Such as from a newer release, which runs beside this one during an update.
+                self.not_understood("an unknown kind")
+            else:
+                sender: str = message["from"]
+                self._silent.discard(sender)
+                hear(sender, message)
+        except Exception as fault:  # noqa: BLE001  anybody who reaches the bus can write to it, and the next message is good
+            self.not_understood(repr(fault)[:_MAX_SHOWN])
 
     def _heard_news(self, sender: str, message: Body) -> None:
         listener = self._listeners.get(message["news"])
@@ -295,17 +347,19 @@ class Cluster:
             asked.parts.put_nowait((sender, message["body"]))
 
     def _begin_answer(self, sender: str, message: Body) -> None:
-        answering = _Answering()
-        self._answering[sender, message["id"]] = answering
-        answering.task = asyncio.get_running_loop().create_task(self._answer(answering, sender, message))
+        number: str = message["id"]
+        question: str = message["question"]
+        body: Body = message["body"]
+        answering = self._answering[sender, number] = _Answering()
+        answer = self._answer(answering, sender, number, question, body)
+        answering.task = asyncio.get_running_loop().create_task(answer)
 
-    async def _answer(self, answering: _Answering, sender: str, message: Body) -> None:
-        number, question = message["id"], message["question"]
+    async def _answer(self, answering: _Answering, sender: str, number: str, question: str, body: Body) -> None:
         alive = asyncio.create_task(self._say_alive(sender, number))
         try:
             answerer = self._answerers.get(question)
             if answerer is not None:
-                async for part in answerer(message["body"]):
+                async for part in answerer(body):
                     await answering.window.acquire()
                     self._send(sender, {"kind": "part", "id": number, "body": part})
         except Exception as fault:  # noqa: BLE001  who asked must not wait for an answer that will not come
@@ -325,3 +379,16 @@ class Cluster:
 
     def _send(self, node: str, message: Body) -> None:
         self._bus.send(node, orjson.dumps({**message, "from": self.node}))
+
+
+async def _answer_nothing(_body: Body) -> AsyncIterator[Body]:
+    """Answer, which is all that was asked for."""
+    yield {}
+
+
+def _nothing_missed() -> None:
+    """Do nothing."""
+
+
+def _nobody_cares(_why: str) -> None:
+    """Tell nobody."""

@@ -29,6 +29,8 @@ _OLD_GLANCE: Final = 60.0
 _COUNTING: Final = 0.01
 """Seconds that who asks waits for a new count; then the old one has to do."""
 
+_SILENT: Final = "a process does not answer, and it may be connected there"
+
 
 @dataclass(frozen=True, slots=True)
 class Glance:
@@ -179,6 +181,8 @@ class Fleet:
                 if "result" in part or "failed" in part:
                     return _unpack(part)
                 is_there = True
+        if self._cluster.silent and not is_there:
+            raise CallFailed(Outcome.UNREACHABLE, _SILENT)
         is_known = self._cluster.trouble is None and not is_there
         raise CallFailed(Outcome.NOT_CONNECTED if is_known else Outcome.UNREACHABLE)
 
@@ -214,7 +218,10 @@ class Fleet:
                     missing.pop(identity, None)
                 yield results
         if missing and not self._central.is_closing:
-            not_connected = CallFailed(Outcome.NOT_CONNECTED)
+            # Of who is silent, nobody knows whom it has.
+            not_connected = (
+                CallFailed(Outcome.UNREACHABLE, _SILENT) if self._cluster.silent else CallFailed(Outcome.NOT_CONNECTED)
+            )
             names = iter(missing)
             while batch := list(islice(names, _MAX_BATCH)):
                 yield [(identity, not_connected) for identity in batch]

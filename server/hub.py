@@ -150,12 +150,18 @@ class HubBus(Bus):
             self._writer.write(_frame(to, message))
 
     async def _read(self, reader: asyncio.StreamReader, joined: asyncio.Event) -> None:
-        async for sender, message in _frames(reader):
-            if sender == Hub.NAME:
-                self._members = frozenset(message.removeprefix(_MEMBERS).decode().split())
-                joined.set()
-                self.members_changed()
-            else:
-                self.receive(message)
-        joined.set()
-        self._orphaned()
+        try:
+            async for sender, message in _frames(reader):
+                if sender == Hub.NAME:
+                    self._members = frozenset(message.removeprefix(_MEMBERS).decode().split())
+                    joined.set()
+                    self.members_changed()
+                else:
+                    self.receive(message)
+        except Exception as fault:
+            # Deaf, it is no use to the others: it ends as without a parent, which starts another one.
+            self.changed(repr(fault))
+            raise
+        finally:
+            joined.set()
+            self._orphaned()

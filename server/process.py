@@ -42,12 +42,13 @@ from server.readiness import Readiness
 from server.records import Records
 from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
-from server.settings import Settings
+from server.settings import Settings, system_id
 from server.store import MEMORY, BadStore, Store, StoreFailed, open_store
 from server.stored_passwords import StoredPasswords
 
 _FLUSH_INTERVAL: Final = 1.0
 _FORGET_INTERVAL: Final = 5.0
+_ALIVE_INTERVAL: Final = 1.0
 _MOST_IN_MEMORY: Final = 1_000_000
 """Ended transactions that are remembered where there is no file for them; 250 MB."""
 _LAST_WORDS: Final = 5.0
@@ -114,7 +115,7 @@ class Process:
         # Processes of one host have a way to their parent, whatever the bus is.
         self._parent = None if hub is None else HubBus(self._node, hub, self._stopping.set)
         self._bus = self._make_bus()
-        self._cluster = Cluster(self._bus, self._central, self._fault)
+        self._cluster = self._join(self._bus, self._central)
         self._bus.changed = self._bus_changed
         self._central.opened = self._cluster.connected
         self._fleet = Fleet(self._central, self._cluster, self._records, self._store)
@@ -122,12 +123,13 @@ class Process:
         # Of the processes of this host, whatever the bus is: other hosts are asked by Prometheus itself.
         self._neighbours = self._cluster
         if self._parent is not None and self._parent is not self._bus:
-            self._neighbours = Cluster(self._parent, NoFleet(), self._fault)
+            self._neighbours = self._join(self._parent, NoFleet())
         self._neighbours.answer("metrics", self._answer_metrics)
         self._settings = Settings(self._store, self._handlers, self._id_tags, partial(self._cluster.tell, "settings"))
         self._chaos = ChaosControl(self._central, self._handlers, self._cluster, metrics, lifecycle)
-        self._loading: set[asyncio.Task[None]] = set()
-        self._cluster.listen("settings", self._load_settings)
+        self._chaos.about_to_stall = self._say_alive
+        self._cluster.listen("settings", self._settings.have_changed)
+        self._cluster.missed = partial(self._settings.have_changed, {})
         self._passwords: StoredPasswords | None = None
         if config.security.stored_passwords:
             self._passwords = self._central.passwords = StoredPasswords(self._store)
@@ -149,6 +151,11 @@ class Process:
         if self._config.bus is not None:
             return RedisBus(self._node, self._config.bus)
         return LocalBus(self._node) if self._parent is None else self._parent
+
+    def _join(self, bus: Bus, connections: CentralSystem | NoFleet) -> Cluster:
+        cluster = Cluster(bus, connections, self._fault)
+        cluster.not_understood = self._not_understood
+        return cluster
 
     # -- its life -----------------------------------------------------------------------------
 
@@ -188,7 +195,7 @@ class Process:
     async def _open(self, opened: contextlib.AsyncExitStack) -> None:
         opened.push_async_callback(self._store.close)
         try:
-            await _patiently(self._store.open, StoreFailed, f"the store {self._store.name}")
+            await _patiently(self._open_store, StoreFailed, f"the store {self._store.name}")
             for bus in {self._bus, self._parent} - {None}:
                 assert bus is not None
                 opened.push_async_callback(bus.close)
@@ -201,6 +208,12 @@ class Process:
             raise Mistake(f"--bus or BUS: {bad}") from None
         except StoreFailed as failed:
             raise Mistake(f"--store or STORE: {self._store.name}: {failed.reason}") from None
+
+    async def _open_store(self) -> None:
+        await self._store.open()
+        if self._config.bus is not None:
+            # A bus can be that of many systems: whose replicas have one store are one system.
+            self._bus.system = await system_id(self._store)
 
     async def _listen(self) -> tuple[AdminServer | None, dict[str, Acceptor]]:
         config = self._config
@@ -276,7 +289,10 @@ class Process:
             fields |= {"admin_host": config.admin_host, "admin_port": admin.port}
         # First of all lines, whatever is logged by those that connect.
         self._tell("listening", {**fields, "store": self._store.name})
+        # To the very end, and so none of the tasks that end before the last words.
+        watching = asyncio.create_task(self._watch_each_other())
         tasks = [
+            asyncio.create_task(self._settings.keep_up(partial(self._trouble, "settings"))),
             asyncio.create_task(self._flush_for_ever()),
             asyncio.create_task(self._fleet.prime()),
             asyncio.create_task(self._forget_for_ever()),
@@ -306,6 +322,7 @@ class Process:
         await self._keep_the_rest(journal)
         await self._cluster.close()
         await self._say_goodbye()
+        watching.cancel()
 
     async def _keep_the_rest(self, journal: asyncio.Task[None]) -> None:
         with contextlib.suppress(TimeoutError, StoreFailed):
@@ -336,6 +353,33 @@ class Process:
 
     # -- what goes on meanwhile ---------------------------------------------------------------
 
+    def _say_alive(self, silent_for: float) -> None:
+        """Tell the parent, if there is one, that this process lives, and for how many seconds it may be silent now."""
+        if self._parent is not None:
+            self._tell("alive", {"silent_for": silent_for})
+
+    async def _watch_each_other(self) -> None:
+        """Say again and again that this process lives; the first one of a host looks who does not answer."""
+        if self._parent is None:
+            return
+        looking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                self._say_alive(0)
+                if self._number == 0 and (looking is None or looking.done()):
+                    looking = asyncio.create_task(self._look())
+                await asyncio.sleep(_ALIVE_INTERVAL)
+        finally:
+            if looking is not None:
+                looking.cancel()
+
+    async def _look(self) -> None:
+        silent = await self._neighbours.look()
+        if silent:
+            self._readiness.fail("processes", f"no answer of {', '.join(sorted(silent))}")
+        else:
+            self._readiness.mend("processes")
+
     async def _flush_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_FLUSH_INTERVAL)
@@ -361,20 +405,12 @@ class Process:
     async def _answer_metrics(self, _body: Body) -> AsyncIterator[Body]:
         yield {**self._metrics.state()}
 
-    def _load_settings(self, news: Body) -> None:
-        async def load() -> None:
-            try:
-                await self._settings.load_again(news)
-            except StoreFailed as failed:
-                self._trouble("settings", failed.reason)
-
-        task = asyncio.get_running_loop().create_task(load())
-        self._loading.add(task)
-        task.add_done_callback(self._loading.discard)
-
     def _bus_changed(self, trouble: str | None) -> None:
         self._condition("bus", trouble)
         self._cluster.bus_changed(trouble)
+        if trouble is None:
+            # What was changed here meanwhile, the others have not heard.
+            self._cluster.tell("settings", {})
 
     def _condition(self, condition: str, trouble: str | None) -> None:
         if trouble is None:
@@ -392,6 +428,10 @@ class Process:
 
     def _trouble(self, what: str, why: str) -> None:
         self._lifecycle.write("not kept", time.monotonic(), what=what, why=why)
+
+    def _not_understood(self, why: str) -> None:
+        self._metrics.events["messages of the bus not understood"] += 1
+        self._lifecycle.write("not understood", time.monotonic(), what="a message of the bus", why=why)
 
     def _fault(self, question: str, fault: Exception) -> None:
         self._lifecycle.write("fault", time.monotonic(), question=question, error=repr(fault))

@@ -1,6 +1,7 @@
 """A bus over Redis: the central systems of many hosts. The only module that knows redis.
 
-Messages go by publish and subscribe: one channel for all, one for each process. Who is there is a sorted set of
+Messages go by publish and subscribe: one channel for all, one for each process, named by the system and the number of
+the database, so that many systems can use one Redis. Who is there is a sorted set of
 names by the time at which each was seen last, on Redis' own clock.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
+import time
 from collections import deque
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,13 +31,15 @@ _RETRY_INTERVAL: Final = 1.0
 _MAX_UNSENT: Final = 10_000
 """Messages that may wait for a slow Redis; the oldest are lost first."""
 _MAX_AT_ONCE: Final = 500
+_ANSWERS: Final = 10
 
 # One step, so that no two processes see another list: say that this one lives, forget the dead, tell who is there.
 _BEAT: Final = """
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
-return redis.call('ZRANGE', KEYS[1], 0, -1)
+return {time[1], time[2], redis.call('ZRANGE', KEYS[1], 0, -1)}
 """
 
 
@@ -61,6 +64,25 @@ def check_url(url: str) -> None:
         raise BadBus("what stands behind its ? is not an option of redis, or not a value of it") from None
 
 
+class Difference:
+    """By how much another clock is ahead of this host's, from questions for its time.
+
+    The quickest of the last answers counts: it can be wrong by half the time that it took, and no more.
+    """
+
+    def __init__(self) -> None:
+        self._answers: deque[tuple[float, float]] = deque(maxlen=_ANSWERS)
+
+    def add(self, asked: float, theirs: float, answered: float) -> None:
+        """Take an answer: seconds since 1970 when it was asked for and when it came, here, and what it was."""
+        self._answers.append((answered - asked, theirs - (asked + answered) / 2))
+
+    @property
+    def ahead(self) -> float:
+        """Seconds; 0 before there was an answer."""
+        return min(self._answers, default=(0.0, 0.0))[1]
+
+
 class RedisBus(Bus):
     """A process's way to the others.
 
@@ -79,9 +101,15 @@ class RedisBus(Bus):
         self._redis: Redis = Redis.from_url(
             url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
         )
+        database = self._redis.connection_pool.connection_kwargs.get("db", 0)
+        self._database = str(database)
+        self._prefix = ""
         self._members = frozenset({node})
+        self._difference = Difference()
         self._unsent: deque[tuple[str, bytes]] = deque(maxlen=_MAX_UNSENT)
         self._to_send = asyncio.Event()
+        # Each goes on for ever, whatever fault it meets with: one that ended would leave this process deaf or dumb, and
+        # nobody would notice. What it meets with is trouble, and shows in readiness.
         self._tasks: list[asyncio.Task[None]] = []
         # What each of the tasks has met with last: they use connections of their own, which fail and mend apart.
         self._troubles: dict[str, str] = {}
@@ -95,6 +123,8 @@ class RedisBus(Bus):
 
     async def open(self) -> None:
         """Join."""
+        # Channels are the same in all databases of a Redis: their names tell systems apart.
+        self._prefix = f"{_PREFIX}:{self.system}:{self._database}"
         try:
             pubsub = await self._subscribe()
             await self._beat()
@@ -110,14 +140,14 @@ class RedisBus(Bus):
 
     def publish(self, message: bytes) -> None:
         """Send a message to all."""
-        self._put(f"{_PREFIX}:all", message)
+        self._put(f"{self._prefix}:all", message)
 
     def send(self, node: str, message: bytes) -> None:
         """Send a message to one process."""
         if node == self.node:
             asyncio.get_running_loop().call_soon(self.receive, message)
         else:
-            self._put(f"{_PREFIX}:to:{node}", message)
+            self._put(f"{self._prefix}:to:{node}", message)
 
     async def close(self) -> None:
         """Leave."""
@@ -127,7 +157,7 @@ class RedisBus(Bus):
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(_TIMEOUT):
                 await self._publish_waiting()
-                await self._redis.zrem(f"{_PREFIX}:members", self.node)
+                await self._redis.zrem(f"{self._prefix}:members", self.node)
         await self._redis.aclose()
 
     def _put(self, channel: str, message: bytes) -> None:
@@ -138,7 +168,7 @@ class RedisBus(Bus):
 
     async def _subscribe(self) -> PubSub:
         pubsub: PubSub = self._redis.pubsub(ignore_subscribe_messages=False)
-        await pubsub.subscribe(f"{_PREFIX}:all", f"{_PREFIX}:to:{self.node}")
+        await pubsub.subscribe(f"{self._prefix}:all", f"{self._prefix}:to:{self.node}")
         # Until Redis has said so, messages would be missed.
         for _ in range(2):
             await pubsub.get_message(timeout=_TIMEOUT)
@@ -153,20 +183,20 @@ class RedisBus(Bus):
                     )
                     if message is not None:
                         self.receive(message["data"])
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  as in `_tasks`
                 self._say("listening", _line(error))
             pubsub = await self._subscribe_again(pubsub)
-            # The others of the pool were cut off as well, and would fail when they are used next.
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
             self._say("listening", None)
 
     async def _subscribe_again(self, old: PubSub) -> PubSub:
         while True:
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
+            with contextlib.suppress(Exception):
                 await old.aclose()
             try:
+                # The others of the pool were cut off as well, and would fail when they are used next.
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
                 return await self._subscribe()
-            except (RedisError, OSError, TimeoutError):
+            except Exception:  # noqa: BLE001  as in `_tasks`
                 await asyncio.sleep(_RETRY_INTERVAL)
 
     async def _send_all(self) -> None:
@@ -175,7 +205,7 @@ class RedisBus(Bus):
             try:
                 await self._publish_waiting()
                 self._say("sending", None)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  as in `_tasks`
                 self._say("sending", _line(error))
                 await asyncio.sleep(_RETRY_INTERVAL)
 
@@ -198,11 +228,16 @@ class RedisBus(Bus):
             try:
                 await self._beat()
                 self._say("beating", None)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  as in `_tasks`
                 self._say("beating", _line(error))
 
     async def _beat(self) -> None:
-        names = await self._redis.eval(_BEAT, 1, f"{_PREFIX}:members", self.node, str(_GONE_AFTER))
+        asked = time.time()
+        seconds, microseconds, names = await self._redis.eval(
+            _BEAT, 1, f"{self._prefix}:members", self.node, str(_GONE_AFTER)
+        )
+        self._difference.add(asked, int(seconds) + int(microseconds) / 1e6, time.time())
+        self.ahead = self._difference.ahead
         members = frozenset(name.decode() for name in names)
         if asyncio.get_running_loop().time() - self._well_since < _GONE_AFTER:
             # A Redis that has started again knows only those who have said so since.

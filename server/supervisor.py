@@ -25,6 +25,9 @@ _PORT_VARIABLE: Final = "CENTRAL_SYSTEM_PORT"
 _TLS_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_TLS_PORT"
 _ADMIN_PORT_VARIABLE: Final = "CENTRAL_SYSTEM_ADMIN_PORT"
 _RESTART_DELAY: Final = 1.0
+_PATIENCE: Final = 10.0
+"""Seconds without a sign of life after which a process hangs."""
+_LOOK_INTERVAL: Final = 1.0
 _CONFIGURATION: Final = 2
 """Exit status of a process that cannot use its configuration."""
 
@@ -65,7 +68,8 @@ class Place:
     def adapt(self, config: Config) -> Config:
         """Return the configuration of the process at this place."""
         security = replace(config.security, tls_port=self.tls_port)
-        return replace(config, port=self.port, admin_port=self.admin_port, security=security)
+        rate = max(1, config.drain_rate // config.processes)
+        return replace(config, port=self.port, admin_port=self.admin_port, security=security, drain_rate=rate)
 
 
 class Supervisor:
@@ -85,6 +89,8 @@ class Supervisor:
         self._admin_port = config.admin_port
         self._listening: dict[int, dict[str, object]] = {}
         self._stopped: list[dict[str, object]] = []
+        # Until when each process may be silent, on the loop's clock: those that have said something.
+        self._patient_until: dict[int, float] = {}
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit status."""
@@ -109,7 +115,9 @@ class Supervisor:
                 asyncio.create_task(self._keep_running(number, Path(folder) / "hub", port, tls_port))
                 for number in range(self._config.processes)
             ]
+            looking = asyncio.create_task(self._look_for_ever())
             await asyncio.gather(*tasks)
+            looking.cancel()
             await hub.close()
             if self._stopped:
                 write_line({"event": "stopped", "processes": len(self._stopped), **self._together()})
@@ -137,6 +145,7 @@ class Supervisor:
                 process.terminate()
             status = await process.wait()
             del self._running[number]
+            self._patient_until.pop(number, None)
             if self._stopping.is_set():
                 self._status = max(self._status, abs(status))
                 return
@@ -161,6 +170,9 @@ class Supervisor:
     def _heard(self, message: bytes) -> None:
         """Take what a process says to the parent."""
         said = orjson.loads(message)
+        if said["event"] == "alive":
+            self._be_patient(said["number"], said["fields"]["silent_for"])
+            return
         if said["event"] == "stopped":
             self._stopped.append(said["fields"])
             return
@@ -170,6 +182,35 @@ class Supervisor:
         if not is_complete and len(self._listening) == self._config.processes:
             # The first one has the operator API.
             write_line({"event": "listening", **self._listening[0], "processes": self._config.processes})
+
+    def _be_patient(self, number: int, silent_for: float) -> None:
+        now = asyncio.get_running_loop().time()
+        until = self._patient_until.get(number, now)
+        # A stall that was announced counts from the end of one that is announced already.
+        stalled = max(now, until - _PATIENCE) + silent_for if silent_for else now
+        self._patient_until[number] = max(until, stalled + _PATIENCE)
+
+    async def _look_for_ever(self) -> None:
+        """End processes that hang, so that others take their places."""
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while True:
+            await asyncio.sleep(_LOOK_INTERVAL)
+            now = loop.time()
+            if now - looked > 2 * _LOOK_INTERVAL:
+                # It was this process that stood still, and perhaps all of the host: nobody is to blame.
+                late = now - looked
+                self._patient_until = {number: until + late for number, until in self._patient_until.items()}
+            looked = now
+            for number, until in list(self._patient_until.items()):
+                process = self._running.get(number)
+                if process is not None and now > until:
+                    write_line(
+                        {"event": "process hangs", "number": number, "silent_for": round(now - until + _PATIENCE)}
+                    )
+                    del self._patient_until[number]
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
 
     def _together(self) -> dict[str, object]:
         """Return what all have counted; the ledger is everybody's already."""

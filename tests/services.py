@@ -22,6 +22,8 @@ import pytest
 
 from tests.processes import TIMEOUT, free_port, until
 
+# It ends with the test's process even when that is killed. Of util-linux, which Debian always has.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
 _POSTGRES_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/local/bin", "/usr/bin")
 
 
@@ -76,7 +78,7 @@ class _Service:
         """Start it and wait until it listens."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(),
+                [*_WITH_PARENT, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -13,7 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+from redis import Redis as RedisClient
 
+from server.redis_bus import RedisBus
+from server.settings import system_id
+from server.store import open_store
 from tests.fakes.durable_fleet import ChargePoint
 from tests.processes import TIMEOUT, CentralSystem, until
 from tests.server.station import Station
@@ -230,6 +234,106 @@ def test_without_the_bus_each_replica_serves_its_own_and_says_so(
             assert one.call("CP1", "ClearCache") == {"status": "Accepted"}
 
 
+def test_settings_that_changed_without_the_bus_reach_all_when_it_is_back(
+    tmp_path: Path, postgres: Postgres, redis: Redis
+) -> None:
+    """A tag that was blocked would go on charging at the other replica, until that is restarted."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), Station(other, "CP1") as station:
+        redis.kill()
+        until(lambda: {each.request("GET", "/readyz")[0] for each in (one, other)} == {503})
+        assert one.request("PUT", "/api/v1/id-tags/T", {"status": "Blocked"})[0] == 200
+        policy = {"status": "Pending", "interval": 77}
+        assert one.request("PUT", "/api/v1/boot-policy", policy)[0] == 200
+        assert station.call("Authorize", {"idTag": "T"}) == {"idTagInfo": {"status": "Accepted"}}
+        redis.start()
+        until(lambda: station.call("Authorize", {"idTag": "T"}) == {"idTagInfo": {"status": "Blocked"}})
+        assert get(other, "/api/v1/boot-policy") == policy
+
+
+def test_nonsense_on_the_bus_makes_nobody_deaf(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
+    """All would be ready, and charge points connected twice, and Calls to them lost."""
+    with start_replicas(tmp_path, postgres, redis, 2) as (one, other), RedisClient.from_url(redis.url) as client:
+        for channel in client.pubsub_channels("ampswarm:*"):
+            for nonsense in ("garbage", "[]", '{"kind":"odd","from":"z"}', '{"kind":"connected","from":"z"}'):
+                client.publish(channel, nonsense)
+        with Station(one, "CP1"):
+            assert other.call("CP1", "ClearCache") == {"status": "Accepted"}
+        assert {each.request("GET", "/readyz")[0] for each in (one, other)} == {200}
+        assert 'central_system_events_total{event="messages of the bus not understood"} 8.0' in one.text("/metrics")
+
+
+def test_a_fault_in_hearing_the_bus_is_trouble_and_ends(redis: Redis) -> None:
+    """The process would be deaf from then on, and ready."""
+
+    async def scene() -> None:
+        bus = RedisBus("a", redis.url)
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        troubles: list[str | None] = []
+        well = asyncio.Event()
+
+        def receive(message: bytes) -> None:
+            if message == b"bad":
+                raise RuntimeError("a fault")
+            heard.put_nowait(message)
+
+        def changed(trouble: str | None) -> None:
+            troubles.append(trouble)
+            if trouble is None:
+                well.set()
+
+        bus.receive, bus.changed = receive, changed
+        await bus.open()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                bus.publish(b"bad")
+                await well.wait()
+                bus.publish(b"good")
+                assert await heard.get() == b"good"
+        finally:
+            await bus.close()
+        assert troubles == ["a fault", None]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("is_one_store", [True, False])
+def test_systems_with_one_redis_do_not_meet(
+    tmp_path: Path, postgres: Postgres, redis: Redis, *, is_one_store: bool
+) -> None:
+    """They would disconnect each other's charge points, also where each has a database of its own."""
+    env = {"STORE": postgres.new_database()}
+    more = env if is_one_store else {"STORE": postgres.new_database()}
+    database = "/1" if is_one_store else ""
+    with (
+        CentralSystem(tmp_path / "one.log", env={**env, "BUS": redis.url}) as one,
+        CentralSystem(tmp_path / "other.log", env={**more, "BUS": redis.url + database}) as other,
+        Station(one, "CP1") as first,
+        Station(other, "CP1") as second,
+    ):
+        time.sleep(1.5)  # longer than a process takes to see another one: that nothing happens is not told
+        assert [len(nodes(each)) for each in (one, other)] == [1, 1]
+        for station in (first, second):
+            station.call("Heartbeat", {})
+
+
+def test_replicas_that_start_together_are_one_system(postgres: Postgres) -> None:
+    """Two that made an id each would never meet."""
+
+    async def scene() -> None:
+        url = postgres.new_database()
+        stores = [open_store(url) for _ in range(5)]
+        try:
+            await asyncio.gather(*(store.open() for store in stores))
+            names = await asyncio.gather(*(system_id(store) for store in stores))
+            assert len(set(names)) == 1
+            assert len(names[0]) == 16
+        finally:
+            for store in stores:
+                await store.close()
+
+    asyncio.run(scene())
+
+
 def test_a_rolling_restart_drains_at_a_bounded_rate(tmp_path: Path, postgres: Postgres, redis: Redis) -> None:
     """/readyz first, then 1012 a few at a time; what waits for the store is answered before."""
     with start_replicas(tmp_path, postgres, redis, 1, "--drain-rate", "20", "--drain-delay", "1") as (one,):
@@ -295,6 +399,22 @@ def test_processes_share_the_port_and_are_one_central_system(tmp_path: Path) -> 
     assert not [each for each in processes if each.is_running()]
 
 
+def test_a_charge_point_that_comes_back_at_once_keeps_its_connection(tmp_path: Path) -> None:
+    """It boots, closes and connects again, as many do; news of its first connection come when the second is there."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server, ExitStack() as opened:
+        stations = []
+        for number in range(60):
+            with Station(server, f"CP{number}") as first:
+                first.call("BootNotification", BOOT)
+            stations.append(opened.enter_context(Station(server, f"CP{number}")))
+        time.sleep(0.1)  # longer than news are gathered: that nothing happens is not told
+        for station in stations:
+            station.call("Heartbeat", {})
+        assert sum(nodes(server).values()) == 60
+        answers = server.call_all("ClearCache", {})
+        assert len(answers) == 60
+
+
 def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     """Also the one with the operator API; its charge points come back to whoever is there."""
     with CentralSystem(tmp_path / "log", "--processes", "2") as server:
@@ -315,6 +435,42 @@ def _is_ready(server: CentralSystem) -> bool:
         return server.request("GET", "/readyz")[0] == 200 and len(nodes(server)) == 2
     except OSError:
         return False
+
+
+def test_a_process_that_hangs_is_noticed_and_replaced(tmp_path: Path) -> None:
+    """Whoever the kernel sends to it would never be answered, and its charge points be unknown."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server, ExitStack() as opened:
+        stations = [opened.enter_context(Station(server, f"CP{number}")) for number in range(10)]
+        until(lambda: len(nodes(server)) == 2)
+        # The one with the operator API started first, and its place is number 0.
+        (hanging,) = [each for each in children(server) if each.environ()["CENTRAL_SYSTEM_PROCESS"] != "0"]
+        before = set(nodes(server))
+        hanging.suspend()
+        path = "/api/v1/charge-points/{}/calls/ClearCache"
+        statuses = [server.request("POST", path.format(f"CP{number}"))[0] for number in (*range(10), "nobody")]
+        assert set(statuses[:-1]) <= {200, 503}
+        assert statuses[-1] == 503
+        until(lambda: server.request("GET", "/readyz")[0] == 503)
+        (silent,) = before - set(nodes(server))
+        assert server.request("GET", "/readyz")[1]["failing"] == {"processes": f"no answer of {silent}"}
+        until(lambda: bool(server.lines("process hangs")))
+        until(lambda: _is_ready(server))
+        assert server.request("POST", path.format("nobody"))[0] == 404
+        assert server.lines("process hangs")[0]["number"] == 1
+        assert server.lines("process ended")[0]["status"] == -signal.SIGKILL
+        assert len(stations) == 10
+
+
+def test_a_process_that_was_made_to_stall_is_not_replaced(tmp_path: Path) -> None:
+    """Chaos would end in a restart, which is not what was asked for."""
+    with CentralSystem(tmp_path / "log", "--processes", "2") as server:
+        until(lambda: _is_ready(server))
+        before = {each.pid for each in children(server)}
+        assert server.request("POST", "/api/v1/chaos/stalls", {"seconds": 13})[0] < 300
+        time.sleep(13)  # as long as they hang
+        until(lambda: _is_ready(server))
+        assert {each.pid for each in children(server)} == before
+        assert server.lines("process hangs") == []
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
