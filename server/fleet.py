@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final
 
 from ampswarm.ocppj.frames import Payload
-from server import transactions
+from server import ledger
 from server.calls import CallFailed, Outcome, Result, call_each
 from server.cluster import Body, Cluster
 from server.connections import CentralSystem, Connection
@@ -159,8 +159,8 @@ class Fleet:
 
     async def _count(self) -> Glance:
         registrations = await self._records.counts()
-        ledger = await self._store.read(transactions.ledger)
-        self._glance = Glance(registrations, ledger["open"], time.time())
+        counted = await self._store.read(ledger.sums)
+        self._glance = Glance(registrations, counted["open"], time.time())
         return self._glance
 
     async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109

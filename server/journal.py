@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from server import transactions
+from server import book
 from server.metrics import Metrics
 from server.store import Store, StoreFailed
 from server.transactions import Entry, Kept, Start
@@ -165,9 +165,9 @@ class Journal:
     async def _commit(self, entries: Sequence[Entry]) -> list[Kept]:
         starts = sum(type(entry) is Start for entry in entries)
         if starts > len(self._ids):
-            self._ids = await self._store.write(partial(transactions.lease_ids, count=max(starts, _IDS_AHEAD)))
+            self._ids = await self._store.write(partial(book.lease_ids, count=max(starts, _IDS_AHEAD)))
         work = partial(
-            transactions.record,
+            book.record,
             node=self._node,
             entries=entries,
             ids=self._ids,
@@ -189,7 +189,7 @@ class Journal:
     async def _probe(self) -> None:
         try:
             # A write: a full disk can be read.
-            await self._store.write(transactions.probe)
+            await self._store.write(book.probe)
         except StoreFailed as failed:
             self._say(failed.reason)
         else:

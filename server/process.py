@@ -16,7 +16,8 @@ import orjson
 
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.ocppj.session import UniqueIds
-from server import transactions
+from server import book
+from server import ledger as books
 from server.acceptor import Acceptor, handle_exception
 from server.acceptor import bind as bind_all
 from server.admin import AdminServer, admin_server, bind, build_app
@@ -334,7 +335,7 @@ class Process:
     async def _say_goodbye(self) -> None:
         self._lifecycle.flush(time.monotonic(), final=True)
         try:
-            ledger: object = await self._store.read(transactions.ledger)
+            ledger: object = await self._store.read(books.sums)
         except StoreFailed as failed:
             ledger = {"error": failed.reason}
         self._tell("stopped", {**self._metrics.snapshot(), "transactions": ledger})
@@ -389,7 +390,7 @@ class Process:
         keep = self._config.keep_transactions
         if self._store.name == MEMORY:
             keep = min(keep, _MOST_IN_MEMORY)
-        work = partial(transactions.forget, keep_ended=keep)
+        work = partial(book.forget, keep_ended=keep)
         while True:
             await asyncio.sleep(_FORGET_INTERVAL)
             with contextlib.suppress(StoreFailed):

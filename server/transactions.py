@@ -1,57 +1,30 @@
-"""The book of transactions: ids that are unique, what repeats, what matches nothing, and the sums.
+"""The rules of transactions: what repeats, what matches nothing, what runs backwards, and the sums. No database.
 
-Each function works on a connection that `server.store` lends, within its transaction. Entries of many charge
-points are made together: what they concern is read at once, they are looked at in their order, and what they
-changed is written at once.
+Entries of many charge points are looked at together, in their order, over the transactions that they concern; `book`
+reads those before, and writes afterwards what has changed.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
-
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Row,
-    Select,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import parse_utc
-from server.sql import in_set, storable, storable_integer, upsert
-from server.tables import ANOMALIES, OPEN, SEQUENCES, SETTINGS, STOPPED, SUPERSEDED, TOTALS, TRANSACTIONS
+from server.sql import storable, storable_integer
+from server.tables import OPEN, STOPPED, SUPERSEDED
 
 LARGEST_ID: Final = 2**31 - 1
 NO_ID: Final = -1
 """The transactionId of a transaction whose StartTransaction.conf never came (core errata 3.18)."""
-KEEP_ANOMALIES: Final = 100_000
-"""Anomalies that are remembered one by one; all are counted."""
 _METER_TOLERANCE: Final = 10
 """Wh by which a register may seem to run backwards: it is reported in Wh and in kWh, and rounded in between."""
 _MOST_ENERGY: Final = 2**31 - 1
 """Wh that are counted of one transaction. None has as many; but a charge point may say anything, and the sum of all
 has to stay within 64 bits."""
-_SEQUENCE: Final = "transaction"
-_FORGOTTEN: Final = "forgotten transaction"
-"""The ids of transactions that `forget` has removed, from the first on."""
-_FORGOTTEN_COUNT: Final = "count of forgotten transactions"
-"""Its `next_value` is how many these were."""
-_FORGET_AT_ONCE: Final = 1000
-_PROBE: Final = {"name": "probe", "value": "0"}
 
 
 class Anomaly(StrEnum):
@@ -113,11 +86,11 @@ class Kept(NamedTuple):
     """Whether the id tag of a Start is for one transaction at a time and another one runs."""
 
 
-_NOTHING: Final = Kept()
+NOTHING: Final = Kept()
 
 
 @dataclass(slots=True)
-class _Transaction:
+class Transaction:
     """A row, while a batch works on it."""
 
     id: int
@@ -139,6 +112,7 @@ class _Transaction:
     is_changed: bool = False
 
     def values(self) -> dict[str, Any]:
+        """Return what may have changed, by column."""
         return {
             name: getattr(self, name)
             for name in (
@@ -155,26 +129,28 @@ class _Transaction:
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """The rows that the entries of a batch concern, and what is to be written."""
 
     node: str
-    by_id: dict[int, _Transaction] = field(default_factory=dict)
-    by_connector: dict[tuple[str, int], _Transaction] = field(default_factory=dict)
-    open_of: dict[str, dict[int, _Transaction]] = field(default_factory=dict)
+    by_id: dict[int, Transaction] = field(default_factory=dict)
+    by_connector: dict[tuple[str, int], Transaction] = field(default_factory=dict)
+    open_of: dict[str, dict[int, Transaction]] = field(default_factory=dict)
     """Those that run, by identity and id; complete for the identities that were asked for."""
     open_tags: Counter[str] = field(default_factory=Counter)
     forgotten: range = range(0)
     totals: Counter[str] = field(default_factory=Counter)
     anomalies: list[dict[str, Any]] = field(default_factory=list)
 
-    def found(self, row: _Transaction) -> None:
+    def found(self, row: Transaction) -> None:
+        """Take a transaction that the entries concern."""
         self.by_id[row.id] = row
         if row.state == OPEN:
             self.by_connector[row.identity, row.connector_id] = row
             self.open_of.setdefault(row.identity, {})[row.id] = row
 
     def note(self, kind: Anomaly, entry: Entry, detail: str, transaction_id: int | None = None) -> None:
+        """Note an anomaly, with who and when."""
         self.totals["anomalies"] += 1
         self.anomalies.append(
             {
@@ -200,7 +176,7 @@ class _Batch:
             return Kept(before.id, self._is_concurrent(before, is_one_at_a_time))
         if before is not None:
             self._supersede(before, entry)
-        transaction = _Transaction(
+        transaction = Transaction(
             id=next_id(),
             identity=identity,
             connector_id=connector_id,
@@ -253,7 +229,7 @@ class _Batch:
             self.note(Anomaly.LATE_STOP, entry, "", transaction_id)
         self._stop(transaction, entry)
 
-    def _stop(self, transaction: _Transaction, entry: Stop) -> None:
+    def _stop(self, transaction: Transaction, entry: Stop) -> None:
         request = entry.request
         meter_stop = storable_integer(request["meterStop"])
         self.totals["stopped"] += 1
@@ -266,7 +242,7 @@ class _Batch:
         transaction.stopped_at = storable(request["timestamp"])
         transaction.reason = request.get("reason")
 
-    def _unconfirmed(self, entry: Stop) -> _Transaction | None:
+    def _unconfirmed(self, entry: Stop) -> Transaction | None:
         """Return the transaction that a StopTransaction.req without an id must mean; `None` if that is not sure.
 
         The answer to its StartTransaction got lost (core errata 3.18), so no MeterValues ever named it. The request
@@ -323,17 +299,17 @@ class _Batch:
         if trouble:
             self._out_of_order(entry, transaction_id, trouble)
 
-    def _supersede(self, before: _Transaction, entry: Start) -> None:
+    def _supersede(self, before: Transaction, entry: Start) -> None:
         self.totals["superseded"] += 1
         self._end(before, SUPERSEDED, entry.utc)
         detail = f"another one started on connector {before.connector_id}"
         self.note(Anomaly.SUPERSEDED, entry, detail, before.id)
 
-    def _is_concurrent(self, transaction: _Transaction, is_one_at_a_time: Callable[[str], bool]) -> bool:
+    def _is_concurrent(self, transaction: Transaction, is_one_at_a_time: Callable[[str], bool]) -> bool:
         key = transaction.id_tag.casefold()
         return self.open_tags[key] > 1 and is_one_at_a_time(key)
 
-    def _end(self, transaction: _Transaction, state: str, utc: float) -> None:
+    def _end(self, transaction: Transaction, state: str, utc: float) -> None:
         connector = (transaction.identity, transaction.connector_id)
         if self.by_connector.get(connector) is transaction:
             del self.by_connector[connector]
@@ -344,7 +320,7 @@ class _Batch:
         transaction.ended_at = utc
         transaction.is_changed = True
 
-    def _backwards(self, entry: Entry, transaction: _Transaction, detail: str) -> None:
+    def _backwards(self, entry: Entry, transaction: Transaction, detail: str) -> None:
         self.totals["backward_meters"] += 1
         self.note(Anomaly.METER_BACKWARDS, entry, detail, transaction.id)
 
@@ -352,7 +328,7 @@ class _Batch:
         self.totals["meter_values_out_of_order"] += 1
         self.note(Anomaly.VALUES_OUT_OF_ORDER, entry, why, transaction_id)
 
-    def _without_id(self, entry: Entry, transaction: _Transaction | None = None) -> None:
+    def _without_id(self, entry: Entry, transaction: Transaction | None = None) -> None:
         self.totals["without_transaction_id"] += 1
         what = type(entry).__name__.lower()
         if transaction is None:
@@ -361,7 +337,7 @@ class _Batch:
             self.note(Anomaly.WITHOUT_ID, entry, f"{what}; it ends the only one that it may mean", transaction.id)
 
 
-def _read_meter(transaction: _Transaction, values: Sequence[Payload]) -> str:
+def _read_meter(transaction: Transaction, values: Sequence[Payload]) -> str:
     """Take the readings of the register; return how it ran backwards, if it did."""
     backwards = ""
     for value in values:
@@ -374,11 +350,11 @@ def _read_meter(transaction: _Transaction, values: Sequence[Payload]) -> str:
     return backwards
 
 
-def _highest(transaction: _Transaction) -> int:
+def _highest(transaction: Transaction) -> int:
     return max(transaction.meter_start, transaction.meter_last or 0)
 
 
-def _fall(transaction: _Transaction, reading: int) -> str:
+def _fall(transaction: Transaction, reading: int) -> str:
     return f"from {_highest(transaction)} to {reading} Wh"
 
 
@@ -397,278 +373,9 @@ def energy_register(value: Payload) -> int | None:
         return None
 
 
-def _is_repetition(before: _Transaction, request: Payload) -> bool:
+def _is_repetition(before: Transaction, request: Payload) -> bool:
     return (before.started_at, before.id_tag, before.meter_start) == (
         storable(request["timestamp"]),
         storable(request["idTag"]),
         storable_integer(request["meterStart"]),
     )
-
-
-# -- writing ----------------------------------------------------------------------------------------
-
-_ROW: Final = select(TRANSACTIONS)
-_UPDATE: Final = update(TRANSACTIONS).where(TRANSACTIONS.c.id == bindparam("of"))
-
-
-def lease_ids(connection: Connection, count: int) -> range:
-    """Return `count` transaction ids that nobody else has or will get."""
-    leased = (
-        update(SEQUENCES)
-        .where(SEQUENCES.c.name == _SEQUENCE)
-        .values(next_value=SEQUENCES.c.next_value + count)
-        .returning(SEQUENCES.c.next_value)
-    )
-    after = connection.execute(leased).scalar_one_or_none()
-    if after is None:
-        # Another store before or after this one starts elsewhere: a charge point that comes with an old
-        # transaction must not meet a new one under its id.
-        first = secrets.randbelow(2**30) + 1
-        row = {"name": _SEQUENCE, "first_value": first, "next_value": first}
-        connection.execute(upsert(connection, SEQUENCES, ["name"], {}), [row])
-        after = connection.execute(leased).scalar_one()
-    if after > LARGEST_ID:
-        raise OverflowError("there are no transaction ids left")
-    return range(after - count, after)
-
-
-def probe(connection: Connection) -> None:
-    """Write something that changes nothing: find out whether the store keeps what it is given."""
-    connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda row: row.value}), [_PROBE])
-
-
-def record(
-    connection: Connection,
-    node: str,
-    entries: Sequence[Entry],
-    ids: Iterable[int],
-    is_one_at_a_time: Callable[[str], bool],
-) -> list[Kept]:
-    """Enter `entries` into the book, in their order; return what each of them came to.
-
-    Args:
-        connection: in a transaction.
-        node: the process that enters them; its row of the totals is its own.
-        entries: what came from charge points.
-        ids: ids from `lease_ids`, one for each Start at least.
-        is_one_at_a_time: whether an id tag, case-folded, is for one transaction at a time.
-    """
-    batch = _Batch(node)
-    _read(connection, batch, entries, is_one_at_a_time)
-    turns = iter(ids)
-    kept: list[Kept] = []
-    for entry in entries:
-        if isinstance(entry, Start):
-            kept.append(batch.start(entry, turns.__next__, is_one_at_a_time))
-        else:
-            if isinstance(entry, Stop):
-                batch.stop(entry)
-            else:
-                batch.sample(entry)
-            kept.append(_NOTHING)
-    _write(connection, batch)
-    return kept
-
-
-def _read(
-    connection: Connection, batch: _Batch, entries: Sequence[Entry], is_one_at_a_time: Callable[[str], bool]
-) -> None:
-    tags = {
-        key
-        for entry in entries
-        if isinstance(entry, Start) and is_one_at_a_time(key := entry.request["idTag"].casefold())
-    }
-    # Before any row is locked: two processes that lock tags and rows in the same order wait for no ring.
-    _lock_tags(connection, tags)
-    # Of these, all that runs is needed.
-    starters = {
-        storable(entry.identity)
-        for entry in entries
-        if isinstance(entry, Start) or (isinstance(entry, Stop) and entry.request["transactionId"] == NO_ID)
-    }
-    ids = {
-        transaction_id
-        for entry in entries
-        if not isinstance(entry, Start) and 0 <= (transaction_id := entry.request["transactionId"]) <= LARGEST_ID
-    }
-    if starters:
-        where = in_set(connection, TRANSACTIONS.c.identity, starters)
-        _load(connection, batch, _ROW.where(TRANSACTIONS.c.state == OPEN, where))
-        if tags:
-            _count_open(connection, batch, tags)
-    missing = ids - batch.by_id.keys()
-    if missing:
-        _load(connection, batch, _ROW.where(in_set(connection, TRANSACTIONS.c.id, missing)))
-        if missing - batch.by_id.keys():
-            forgotten = connection.execute(
-                select(SEQUENCES.c.first_value, SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN)
-            ).one_or_none()
-            if forgotten is not None:
-                batch.forgotten = range(*forgotten)
-
-
-def _lock_tags(connection: Connection, tags: Collection[str]) -> None:
-    """Let no other process start something with one of these id tags until this transaction has ended.
-
-    Else two that start at the same time would each count without the other. SQLite has but one that writes.
-    """
-    if not tags or connection.dialect.name != "postgresql":
-        return
-    # As `_count_open` finds them: each spelling of a tag is the same lock.
-    keys = sorted(int.from_bytes(blake2b(tag.encode(), digest_size=8).digest(), signed=True) for tag in tags)
-    # Taken in this order, so that two processes do not wait for each other.
-    each = func.unnest(literal(keys, ARRAY(BigInteger)))
-    connection.execute(select(func.pg_advisory_xact_lock(each))).all()
-
-
-def _load(connection: Connection, batch: _Batch, statement: Select[Any]) -> None:
-    # In the order of ids, so that two processes that lock the same rows do not wait for each other.
-    for row in connection.execute(statement.order_by(TRANSACTIONS.c.id).with_for_update()):
-        batch.found(_Transaction(**row._mapping))  # noqa: SLF001  SQLAlchemy's public name for it
-
-
-def _count_open(connection: Connection, batch: _Batch, tags: Collection[str]) -> None:
-    """Count what runs with these id tags. Only whole tags: how each was spelled is compared here."""
-    spelled = func.lower(TRANSACTIONS.c.id_tag)
-    statement = (
-        select(TRANSACTIONS.c.id_tag, func.count())
-        .where(TRANSACTIONS.c.state == OPEN, in_set(connection, spelled, {tag.lower() for tag in tags}))
-        .group_by(TRANSACTIONS.c.id_tag)
-    )
-    for id_tag, count in connection.execute(statement):
-        batch.open_tags[id_tag.casefold()] += count
-
-
-def _write(connection: Connection, batch: _Batch) -> None:
-    changed = [each for each in batch.by_id.values() if each.is_changed and not each.is_new]
-    if changed:
-        connection.execute(_UPDATE, [{"of": each.id, **each.values()} for each in changed])
-    new = [each for each in batch.by_id.values() if each.is_new]
-    if new:
-        # After the updates: they have made room on the connectors.
-        connection.execute(insert(TRANSACTIONS), [_as_row(each) for each in new])
-    if batch.anomalies:
-        connection.execute(insert(ANOMALIES), batch.anomalies)
-    if batch.totals:
-        names = tuple(batch.totals)
-        statement = update(TOTALS).where(TOTALS.c.node == bindparam("of"))
-        statement = statement.values({name: TOTALS.c[name] + bindparam(f"more_{name}") for name in names})
-        values = {f"more_{name}": count for name, count in batch.totals.items()}
-        if connection.execute(statement, {"of": batch.node, **values}).rowcount == 0:
-            connection.execute(insert(TOTALS), {"node": batch.node, **batch.totals})
-
-
-def _as_row(transaction: _Transaction) -> dict[str, Any]:
-    return {
-        "id": transaction.id,
-        "identity": transaction.identity,
-        "connector_id": transaction.connector_id,
-        "id_tag": transaction.id_tag,
-        "meter_start": transaction.meter_start,
-        "started_at": transaction.started_at,
-        "received_at": transaction.received_at,
-        **transaction.values(),
-    }
-
-
-def forget(connection: Connection, keep_ended: int) -> int:
-    """Forget the oldest ended transactions and anomalies; return how many went.
-
-    A little at a time: `record` of other charge points waits meanwhile.
-    """
-    gone = 0
-    # Not counted one by one: that would take a while for millions, each time.
-    excess = _ended(connection) - keep_ended
-    if excess > 0:
-        old = (
-            select(TRANSACTIONS.c.id)
-            .where(TRANSACTIONS.c.state != OPEN)
-            .order_by(TRANSACTIONS.c.id)
-            .limit(min(excess, _FORGET_AT_ONCE))
-        )
-        ids = connection.execute(old).scalars().all()
-        if ids:
-            # Another process may have been at the same ones.
-            gone = connection.execute(delete(TRANSACTIONS).where(in_set(connection, TRANSACTIONS.c.id, ids))).rowcount
-            _remember_forgotten(connection, gone, max(ids) + 1)
-    latest = connection.execute(select(func.max(ANOMALIES.c.id))).scalar_one()
-    if latest is not None:
-        oldest = select(ANOMALIES.c.id).where(ANOMALIES.c.id <= latest - KEEP_ANOMALIES).limit(_FORGET_AT_ONCE)
-        gone += connection.execute(delete(ANOMALIES).where(ANOMALIES.c.id.in_(oldest))).rowcount
-    return gone
-
-
-def _ended(connection: Connection) -> int:
-    """Return how many ended transactions are remembered."""
-    counted = connection.execute(
-        select(func.coalesce(func.sum(TOTALS.c.stopped + TOTALS.c.superseded), 0))
-    ).scalar_one()
-    forgotten = connection.execute(select(SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN_COUNT))
-    return int(counted) - (forgotten.scalar_one_or_none() or 0)
-
-
-def _remember_forgotten(connection: Connection, count: int, end: int) -> None:
-    first = connection.execute(select(SEQUENCES.c.first_value).where(SEQUENCES.c.name == _SEQUENCE)).scalar_one()
-    changes = {"next_value": lambda row: row.next_value}
-    row = {"name": _FORGOTTEN, "first_value": first, "next_value": end}
-    connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
-    changes = {"next_value": lambda row: SEQUENCES.c.next_value + row.next_value}
-    row = {"name": _FORGOTTEN_COUNT, "first_value": 0, "next_value": count}
-    connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
-
-
-# -- reading ----------------------------------------------------------------------------------------
-
-_SUMS: Final = tuple(column for column in TOTALS.columns if column.name != "node")
-
-
-def ledger(connection: Connection) -> dict[str, int]:
-    """Return what was counted since the store was made: `started` = `open` + `stopped` + `superseded`."""
-    row = connection.execute(select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in _SUMS))).one()
-    # Plain ones: SQLAlchemy's names are no str for a JSON encoder, PostgreSQL's sums are decimals.
-    sums = {str(name): int(value) for name, value in row._mapping.items()}  # noqa: SLF001
-    return {"open": sums["started"] - sums["stopped"] - sums["superseded"], **sums}
-
-
-def page(
-    connection: Connection, limit: int, before: int | None = None, state: str | None = None, identity: str | None = None
-) -> Sequence[Row[Any]]:
-    """Return transactions, the latest first.
-
-    Args:
-        connection: to read with.
-        limit: how many at most.
-        before: only those with a smaller id.
-        state: only those in it.
-        identity: only those of this charge point.
-    """
-    # No more of one charge point are open than it has connectors: not in the order of an index, so that the one that
-    # has only these is taken, and not the one that has all that it ever had in order.
-    is_few = identity is not None and state == OPEN
-    statement = _ROW.order_by((TRANSACTIONS.c.id + 0 if is_few else TRANSACTIONS.c.id).desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(TRANSACTIONS.c.id < before)
-    if state is not None:
-        statement = statement.where(TRANSACTIONS.c.state == state)
-    if identity is not None:
-        statement = statement.where(TRANSACTIONS.c.identity == storable(identity))
-    return connection.execute(statement).all()
-
-
-def get(connection: Connection, transaction_id: int) -> Row[Any] | None:
-    """Return one transaction, or `None` when it is not known (any more)."""
-    return connection.execute(_ROW.where(TRANSACTIONS.c.id == transaction_id)).one_or_none()
-
-
-def anomalies(
-    connection: Connection, limit: int, before: int | None = None, kind: str | None = None, identity: str | None = None
-) -> Sequence[Row[Any]]:
-    """Return anomalies, the latest first; arguments as those of `page`."""
-    statement = select(ANOMALIES).order_by(ANOMALIES.c.id.desc()).limit(limit)
-    if before is not None:
-        statement = statement.where(ANOMALIES.c.id < before)
-    if kind is not None:
-        statement = statement.where(ANOMALIES.c.kind == kind)
-    if identity is not None:
-        statement = statement.where(ANOMALIES.c.identity == storable(identity))
-    return connection.execute(statement).all()

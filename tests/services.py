@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -41,7 +42,7 @@ def find(program: str, folders: Sequence[str] = ()) -> str:
     return found
 
 
-class _Service:
+class _Service(ABC):
     """A process in a folder of its own.
 
     Args:
@@ -70,9 +71,9 @@ class _Service:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command that runs it in the foreground."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it and wait until it listens."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from server import transactions
+from server import ledger
 from server.api.answers import answers, as_json, as_time, nothing
 from server.api.models import (
     Anomalies,
@@ -78,18 +78,18 @@ class TransactionRoutes:
         limit: Limit = 100,
     ) -> Response:
         """The latest first."""
-        rows = await self._store.read(lambda db: transactions.page(db, limit + 1, before, state, identity))
+        rows = await self._store.read(lambda db: ledger.page(db, limit + 1, before, state, identity))
         items = [_transaction(row) for row in rows[:limit]]
         return as_json({"transactions": items, "next": rows[limit - 1].id if len(rows) > limit else None})
 
     async def transaction(self, transaction_id: TransactionId) -> Response:
         """Also of one that has ended, until it is forgotten."""
-        row = await self._store.read(lambda db: transactions.get(db, transaction_id))
+        row = await self._store.read(lambda db: ledger.get(db, transaction_id))
         return nothing("no such transaction is remembered") if row is None else as_json(_transaction(row))
 
     async def ledger(self) -> Response:
         """In sum: what was started, stopped, repeated, unknown, out of order."""
-        return as_json(await self._store.read(transactions.ledger))
+        return as_json(await self._store.read(ledger.sums))
 
     async def anomalies(
         self,
@@ -100,7 +100,7 @@ class TransactionRoutes:
     ) -> Response:
         """The latest first, with who and when."""
         wanted = None if kind is None else kind.value
-        rows = await self._store.read(lambda db: transactions.anomalies(db, limit + 1, before, wanted, identity))
+        rows = await self._store.read(lambda db: ledger.anomalies(db, limit + 1, before, wanted, identity))
         items = [
             {
                 "id": row.id,

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection, text
 
-from server import handshake, transactions
+from server import book, handshake, ledger
 from server.bus import BadBus
 from server.handshake import Entry, Handshakes
 from server.metrics import RefusalReason
@@ -46,7 +46,7 @@ def test_many_look_ups_do_not_keep_writers_waiting(postgres: Postgres) -> None:
         looking = [asyncio.create_task(opened.read(sleep)) for _ in range(60)]
         await asyncio.sleep(0)
         began = time.monotonic()
-        await opened.write(transactions.probe)
+        await opened.write(book.probe)
         took = time.monotonic() - began
         assert not any(task.done() and task.exception() for task in looking)
         assert not looking[-1].done()
@@ -71,7 +71,7 @@ def test_too_many_look_ups_are_refused_and_the_store_is_well(postgres: Postgres)
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         # And who has left makes room.
-        await opened.read(transactions.ledger)
+        await opened.read(ledger.sums)
         await opened.close()
         return refused
 
@@ -226,7 +226,7 @@ def test_an_id_tag_for_one_at_a_time_starts_once_over_replicas(postgres: Postgre
         one, other = open_store(url), open_store(url)
         await one.open()
         await other.open()
-        ids = await one.write(lambda connection: transactions.lease_ids(connection, 40))
+        ids = await one.write(lambda connection: book.lease_ids(connection, 40))
         concurrent = []
         for number in range(20):
             id_tag = f"tag {number}"
@@ -235,7 +235,7 @@ def test_an_id_tag_for_one_at_a_time_starts_once_over_replicas(postgres: Postgre
                 request = {"connectorId": 1, "idTag": id_tag, "meterStart": number, "timestamp": TIME}
                 entry = Start(identity, request, 1.0)
                 turn = 2 * number + (identity == "B")
-                kept = transactions.record(connection, identity, [entry], ids[turn : turn + 1], lambda _: True)
+                kept = book.record(connection, identity, [entry], ids[turn : turn + 1], lambda _: True)
                 # Both are in the middle of it.
                 connection.execute(text("SELECT pg_sleep(0.02)"))
                 return kept[0].is_concurrent
@@ -257,7 +257,7 @@ def test_what_is_locked_for_id_tags_is_free_of_rings(postgres: Postgres) -> None
         stores = [open_store(url) for _ in range(2)]
         for each in stores:
             await each.open()
-        ids = await stores[0].write(lambda connection: transactions.lease_ids(connection, 1000))
+        ids = await stores[0].write(lambda connection: book.lease_ids(connection, 1000))
         tags = [f"tag {number}" for number in range(10)]
 
         def record(connection: Connection, identity: str, tags: list[str], ids: range) -> None:
@@ -265,7 +265,7 @@ def test_what_is_locked_for_id_tags_is_free_of_rings(postgres: Postgres) -> None
                 Start(identity, {"connectorId": number, "idTag": tag, "meterStart": 0, "timestamp": TIME}, 1.0)
                 for number, tag in enumerate(tags)
             ]
-            transactions.record(connection, identity, entries, ids, lambda _: True)
+            book.record(connection, identity, entries, ids, lambda _: True)
 
         for turn in range(20):
             left = partial(record, identity=f"A{turn}", tags=tags, ids=ids[turn * 20 : turn * 20 + 10])

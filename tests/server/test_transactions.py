@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, StaticPool, create_engine
 
-from server import transactions
+from server import book as pages
+from server import ledger
 from server.tables import METADATA
 from server.transactions import Entry, Kept, Sample, Start, Stop, energy_register
 
@@ -26,8 +27,8 @@ class Book:
         self.one_at_a_time: set[str] = set()
 
     def record(self, *entries: Entry) -> list[Kept]:
-        ids = transactions.lease_ids(self.connection, len(entries))
-        return transactions.record(self.connection, "node", entries, ids, self.one_at_a_time.__contains__)
+        ids = pages.lease_ids(self.connection, len(entries))
+        return pages.record(self.connection, "node", entries, ids, self.one_at_a_time.__contains__)
 
     def start(self, identity: str = "A", connector_id: int = 1, number: int = 0, id_tag: str = "T") -> int:
         return self.record(start(identity, connector_id, number, id_tag))[0].transaction_id
@@ -35,16 +36,16 @@ class Book:
     @property
     def ledger(self) -> dict[str, int]:
         """What was counted, but for anomalies, and without what was not."""
-        counted = transactions.ledger(self.connection)
+        counted = ledger.sums(self.connection)
         return {name: count for name, count in counted.items() if count and name != "anomalies"}
 
     @property
     def states(self) -> dict[int, str]:
-        return {row.id: row.state for row in transactions.page(self.connection, 1000)}
+        return {row.id: row.state for row in ledger.page(self.connection, 1000)}
 
     @property
     def anomalies(self) -> list[str]:
-        return [row.kind for row in reversed(transactions.anomalies(self.connection, 1000))]
+        return [row.kind for row in reversed(ledger.anomalies(self.connection, 1000))]
 
 
 @contextmanager
@@ -159,8 +160,8 @@ def test_what_is_forgotten_is_counted_and_its_stop_is_still_a_repetition(book: B
     ids = [book.start(connector_id=number) for number in range(1, 7)]
     for transaction_id in ids[:5]:
         book.record(stop(transaction_id, 1))
-    assert transactions.forget(book.connection, 2) == 3
-    assert transactions.forget(book.connection, 2) == 0
+    assert pages.forget(book.connection, 2) == 3
+    assert pages.forget(book.connection, 2) == 0
     assert book.states == {ids[3]: "stopped", ids[4]: "stopped", ids[5]: "open"}
     book.record(stop(ids[0]), sample(ids[1], TIME), stop(ids[-1] + 1), sample(ids[-1] + 1, TIME))
     assert book.ledger == {
@@ -178,9 +179,9 @@ def test_what_is_forgotten_is_counted_and_its_stop_is_still_a_repetition(book: B
 
 def test_old_anomalies_are_forgotten_and_stay_counted(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     """A faulty fleet must not fill the disk."""
-    monkeypatch.setattr(transactions, "KEEP_ANOMALIES", 3)
+    monkeypatch.setattr(pages, "KEEP_ANOMALIES", 3)
     book.record(*[stop(-1)] * 10)
-    assert transactions.forget(book.connection, 100) == 7
+    assert pages.forget(book.connection, 100) == 7
     assert len(book.anomalies) == 3
     assert book.ledger == {"without_transaction_id": 10}
 

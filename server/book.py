@@ -1,0 +1,237 @@
+"""The book of transactions, in the store: ids that are unique, and entries that are made together.
+
+Each function works on a connection that `server.store` lends, within its transaction. What a batch of entries concerns
+is read at once, the rules of `transactions` are applied, and what they changed is written at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from server.sql import in_set, storable, upsert
+from server.tables import ANOMALIES, OPEN, SEQUENCES, SETTINGS, TOTALS, TRANSACTIONS
+from server.transactions import LARGEST_ID, NO_ID, NOTHING, Batch, Entry, Kept, Start, Stop, Transaction
+
+KEEP_ANOMALIES: Final = 100_000
+"""Anomalies that are remembered one by one; all are counted."""
+_SEQUENCE: Final = "transaction"
+_FORGOTTEN: Final = "forgotten transaction"
+"""The ids of transactions that `forget` has removed, from the first on."""
+_FORGOTTEN_COUNT: Final = "count of forgotten transactions"
+"""Its `next_value` is how many these were."""
+_FORGET_AT_ONCE: Final = 1000
+_PROBE: Final = {"name": "probe", "value": "0"}
+_ROW: Final = select(TRANSACTIONS)
+_UPDATE: Final = update(TRANSACTIONS).where(TRANSACTIONS.c.id == bindparam("of"))
+
+
+def lease_ids(connection: Connection, count: int) -> range:
+    """Return `count` transaction ids that nobody else has or will get."""
+    leased = (
+        update(SEQUENCES)
+        .where(SEQUENCES.c.name == _SEQUENCE)
+        .values(next_value=SEQUENCES.c.next_value + count)
+        .returning(SEQUENCES.c.next_value)
+    )
+    after = connection.execute(leased).scalar_one_or_none()
+    if after is None:
+        # Another store before or after this one starts elsewhere: a charge point that comes with an old
+        # transaction must not meet a new one under its id.
+        first = secrets.randbelow(2**30) + 1
+        row = {"name": _SEQUENCE, "first_value": first, "next_value": first}
+        connection.execute(upsert(connection, SEQUENCES, ["name"], {}), [row])
+        after = connection.execute(leased).scalar_one()
+    if after > LARGEST_ID:
+        raise OverflowError("there are no transaction ids left")
+    return range(after - count, after)
+
+
+def probe(connection: Connection) -> None:
+    """Write something that changes nothing: find out whether the store keeps what it is given."""
+    connection.execute(upsert(connection, SETTINGS, ["name"], {"value": lambda row: row.value}), [_PROBE])
+
+
+def record(
+    connection: Connection,
+    node: str,
+    entries: Sequence[Entry],
+    ids: Iterable[int],
+    is_one_at_a_time: Callable[[str], bool],
+) -> list[Kept]:
+    """Enter `entries` into the book, in their order; return what each of them came to.
+
+    Args:
+        connection: in a transaction.
+        node: the process that enters them; its row of the totals is its own.
+        entries: what came from charge points.
+        ids: ids from `lease_ids`, one for each Start at least.
+        is_one_at_a_time: whether an id tag, case-folded, is for one transaction at a time.
+    """
+    batch = Batch(node)
+    _read(connection, batch, entries, is_one_at_a_time)
+    turns = iter(ids)
+    kept: list[Kept] = []
+    for entry in entries:
+        if isinstance(entry, Start):
+            kept.append(batch.start(entry, turns.__next__, is_one_at_a_time))
+        else:
+            if isinstance(entry, Stop):
+                batch.stop(entry)
+            else:
+                batch.sample(entry)
+            kept.append(NOTHING)
+    _write(connection, batch)
+    return kept
+
+
+def _read(
+    connection: Connection, batch: Batch, entries: Sequence[Entry], is_one_at_a_time: Callable[[str], bool]
+) -> None:
+    tags = {
+        key
+        for entry in entries
+        if isinstance(entry, Start) and is_one_at_a_time(key := entry.request["idTag"].casefold())
+    }
+    # Before any row is locked: two processes that lock tags and rows in the same order wait for no ring.
+    _lock_tags(connection, tags)
+    # Of these, all that runs is needed.
+    starters = {
+        storable(entry.identity)
+        for entry in entries
+        if isinstance(entry, Start) or (isinstance(entry, Stop) and entry.request["transactionId"] == NO_ID)
+    }
+    ids = {
+        transaction_id
+        for entry in entries
+        if not isinstance(entry, Start) and 0 <= (transaction_id := entry.request["transactionId"]) <= LARGEST_ID
+    }
+    if starters:
+        where = in_set(connection, TRANSACTIONS.c.identity, starters)
+        _load(connection, batch, _ROW.where(TRANSACTIONS.c.state == OPEN, where))
+        if tags:
+            _count_open(connection, batch, tags)
+    missing = ids - batch.by_id.keys()
+    if missing:
+        _load(connection, batch, _ROW.where(in_set(connection, TRANSACTIONS.c.id, missing)))
+        if missing - batch.by_id.keys():
+            forgotten = connection.execute(
+                select(SEQUENCES.c.first_value, SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN)
+            ).one_or_none()
+            if forgotten is not None:
+                batch.forgotten = range(*forgotten)
+
+
+def _lock_tags(connection: Connection, tags: Collection[str]) -> None:
+    """Let no other process start something with one of these id tags until this transaction has ended.
+
+    Else two that start at the same time would each count without the other. SQLite has but one that writes.
+    """
+    if not tags or connection.dialect.name != "postgresql":
+        return
+    # As `_count_open` finds them: each spelling of a tag is the same lock.
+    keys = sorted(int.from_bytes(blake2b(tag.encode(), digest_size=8).digest(), signed=True) for tag in tags)
+    # Taken in this order, so that two processes do not wait for each other.
+    each = func.unnest(literal(keys, ARRAY(BigInteger)))
+    connection.execute(select(func.pg_advisory_xact_lock(each))).all()
+
+
+def _load(connection: Connection, batch: Batch, statement: Select[Any]) -> None:
+    # In the order of ids, so that two processes that lock the same rows do not wait for each other.
+    for row in connection.execute(statement.order_by(TRANSACTIONS.c.id).with_for_update()):
+        batch.found(Transaction(**row._mapping))  # noqa: SLF001  SQLAlchemy's public name for it
+
+
+def _count_open(connection: Connection, batch: Batch, tags: Collection[str]) -> None:
+    """Count what runs with these id tags. Only whole tags: how each was spelled is compared here."""
+    spelled = func.lower(TRANSACTIONS.c.id_tag)
+    statement = (
+        select(TRANSACTIONS.c.id_tag, func.count())
+        .where(TRANSACTIONS.c.state == OPEN, in_set(connection, spelled, {tag.lower() for tag in tags}))
+        .group_by(TRANSACTIONS.c.id_tag)
+    )
+    for id_tag, count in connection.execute(statement):
+        batch.open_tags[id_tag.casefold()] += count
+
+
+def _write(connection: Connection, batch: Batch) -> None:
+    changed = [each for each in batch.by_id.values() if each.is_changed and not each.is_new]
+    if changed:
+        connection.execute(_UPDATE, [{"of": each.id, **each.values()} for each in changed])
+    new = [each for each in batch.by_id.values() if each.is_new]
+    if new:
+        # After the updates: they have made room on the connectors.
+        connection.execute(insert(TRANSACTIONS), [_as_row(each) for each in new])
+    if batch.anomalies:
+        connection.execute(insert(ANOMALIES), batch.anomalies)
+    if batch.totals:
+        names = tuple(batch.totals)
+        statement = update(TOTALS).where(TOTALS.c.node == bindparam("of"))
+        statement = statement.values({name: TOTALS.c[name] + bindparam(f"more_{name}") for name in names})
+        values = {f"more_{name}": count for name, count in batch.totals.items()}
+        if connection.execute(statement, {"of": batch.node, **values}).rowcount == 0:
+            connection.execute(insert(TOTALS), {"node": batch.node, **batch.totals})
+
+
+def _as_row(transaction: Transaction) -> dict[str, Any]:
+    return {
+        "id": transaction.id,
+        "identity": transaction.identity,
+        "connector_id": transaction.connector_id,
+        "id_tag": transaction.id_tag,
+        "meter_start": transaction.meter_start,
+        "started_at": transaction.started_at,
+        "received_at": transaction.received_at,
+        **transaction.values(),
+    }
+
+
+def forget(connection: Connection, keep_ended: int) -> int:
+    """Forget the oldest ended transactions and anomalies; return how many went.
+
+    A little at a time: `record` of other charge points waits meanwhile.
+    """
+    gone = 0
+    # Not counted one by one: that would take a while for millions, each time.
+    excess = _ended(connection) - keep_ended
+    if excess > 0:
+        old = (
+            select(TRANSACTIONS.c.id)
+            .where(TRANSACTIONS.c.state != OPEN)
+            .order_by(TRANSACTIONS.c.id)
+            .limit(min(excess, _FORGET_AT_ONCE))
+        )
+        ids = connection.execute(old).scalars().all()
+        if ids:
+            # Another process may have been at the same ones.
+            gone = connection.execute(delete(TRANSACTIONS).where(in_set(connection, TRANSACTIONS.c.id, ids))).rowcount
+            _remember_forgotten(connection, gone, max(ids) + 1)
+    latest = connection.execute(select(func.max(ANOMALIES.c.id))).scalar_one()
+    if latest is not None:
+        oldest = select(ANOMALIES.c.id).where(ANOMALIES.c.id <= latest - KEEP_ANOMALIES).limit(_FORGET_AT_ONCE)
+        gone += connection.execute(delete(ANOMALIES).where(ANOMALIES.c.id.in_(oldest))).rowcount
+    return gone
+
+
+def _ended(connection: Connection) -> int:
+    """Return how many ended transactions are remembered."""
+    counted = connection.execute(
+        select(func.coalesce(func.sum(TOTALS.c.stopped + TOTALS.c.superseded), 0))
+    ).scalar_one()
+    forgotten = connection.execute(select(SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN_COUNT))
+    return int(counted) - (forgotten.scalar_one_or_none() or 0)
+
+
+def _remember_forgotten(connection: Connection, count: int, end: int) -> None:
+    first = connection.execute(select(SEQUENCES.c.first_value).where(SEQUENCES.c.name == _SEQUENCE)).scalar_one()
+    changes = {"next_value": lambda row: row.next_value}
+    row = {"name": _FORGOTTEN, "first_value": first, "next_value": end}
+    connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
+    changes = {"next_value": lambda row: SEQUENCES.c.next_value + row.next_value}
+    row = {"name": _FORGOTTEN_COUNT, "first_value": 0, "next_value": count}
+    connection.execute(upsert(connection, SEQUENCES, ["name"], changes), [row])
