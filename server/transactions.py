@@ -362,6 +362,13 @@ def _is_repetition(before: _Transaction, request: Payload) -> bool:
 
 _ROW: Final = select(TRANSACTIONS)
 _UPDATE: Final = update(TRANSACTIONS).where(TRANSACTIONS.c.id == bindparam("of"))
+_SUMS: Final = tuple(column for column in TOTALS.columns if column.name != "node")
+# Of all, whatever was counted: each set of names would be a statement of its own, to be made and kept.
+_ADD: Final = (
+    update(TOTALS)
+    .where(TOTALS.c.node == bindparam("of"))
+    .values({column.name: column + bindparam(f"more_{column.name}") for column in _SUMS})
+)
 
 
 def lease_ids(connection: Connection, count: int) -> range:
@@ -482,11 +489,8 @@ def _write(connection: Connection, batch: _Batch) -> None:
     if batch.anomalies:
         connection.execute(insert(ANOMALIES), batch.anomalies)
     if batch.totals:
-        names = tuple(batch.totals)
-        statement = update(TOTALS).where(TOTALS.c.node == bindparam("of"))
-        statement = statement.values({name: TOTALS.c[name] + bindparam(f"more_{name}") for name in names})
-        values = {f"more_{name}": count for name, count in batch.totals.items()}
-        if connection.execute(statement, {"of": batch.node, **values}).rowcount == 0:
+        values = {f"more_{column.name}": batch.totals[column.name] for column in _SUMS}
+        if connection.execute(_ADD, {"of": batch.node, **values}).rowcount == 0:
             connection.execute(insert(TOTALS), {"node": batch.node, **batch.totals})
 
 
@@ -550,9 +554,6 @@ def _remember_forgotten(connection: Connection, count: int, end: int) -> None:
 
 
 # -- reading ----------------------------------------------------------------------------------------
-
-_SUMS: Final = tuple(column for column in TOTALS.columns if column.name != "node")
-
 
 def ledger(connection: Connection) -> dict[str, int]:
     """Return what was counted since the store was made: `started` = `open` + `stopped` + `superseded`."""
