@@ -27,8 +27,9 @@ _PAUSE: Final = 0.5
 """Seconds without accepting, when the process has no file descriptor left."""
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-# It warns of everything that is written to a connection that has just gone; whoever writes cannot know yet.
+# Both warn of what is written to a connection that has just gone; whoever writes cannot know yet.
 logging.getLogger("aiofastnet").setLevel(logging.ERROR)
+logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
 
 TlsContext = Callable[[], ssl.SSLContext]
 """Gives the context of new connections, which may be another one than before."""

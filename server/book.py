@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, func, 
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server.sql import in_set, storable, upsert
-from server.tables import ANOMALIES, OPEN, SEQUENCES, SETTINGS, TOTALS, TRANSACTIONS
+from server.tables import ANOMALIES, OPEN, SEQUENCES, SETTINGS, SUMS, TOTALS, TRANSACTIONS
 from server.transactions import LARGEST_ID, NO_ID, NOTHING, Batch, Entry, Kept, Start, Stop, Transaction
 
 KEEP_ANOMALIES: Final = 100_000
@@ -29,6 +29,12 @@ _FORGET_AT_ONCE: Final = 1000
 _PROBE: Final = {"name": "probe", "value": "0"}
 _ROW: Final = select(TRANSACTIONS)
 _UPDATE: Final = update(TRANSACTIONS).where(TRANSACTIONS.c.id == bindparam("of"))
+# Of all, whatever was counted: each set of names would be a statement of its own, to be made and kept.
+_ADD: Final = (
+    update(TOTALS)
+    .where(TOTALS.c.node == bindparam("of"))
+    .values({column.name: column + bindparam(f"more_{column.name}") for column in SUMS})
+)
 
 
 def lease_ids(connection: Connection, count: int) -> range:
@@ -170,11 +176,8 @@ def _write(connection: Connection, batch: Batch) -> None:
     if batch.anomalies:
         connection.execute(insert(ANOMALIES), batch.anomalies)
     if batch.totals:
-        names = tuple(batch.totals)
-        statement = update(TOTALS).where(TOTALS.c.node == bindparam("of"))
-        statement = statement.values({name: TOTALS.c[name] + bindparam(f"more_{name}") for name in names})
-        values = {f"more_{name}": count for name, count in batch.totals.items()}
-        if connection.execute(statement, {"of": batch.node, **values}).rowcount == 0:
+        values = {f"more_{column.name}": batch.totals[column.name] for column in SUMS}
+        if connection.execute(_ADD, {"of": batch.node, **values}).rowcount == 0:
             connection.execute(insert(TOTALS), {"node": batch.node, **batch.totals})
 
 

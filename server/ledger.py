@@ -8,15 +8,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, select
 
 from server.sql import storable
-from server.tables import ANOMALIES, OPEN, TOTALS, TRANSACTIONS
+from server.tables import ANOMALIES, OPEN, SUMS, TRANSACTIONS
 
 _ROW: Final = select(TRANSACTIONS)
-_SUMS: Final = tuple(column for column in TOTALS.columns if column.name != "node")
 
 
 def sums(connection: Connection) -> dict[str, int]:
     """Return what was counted since the store was made: `started` = `open` + `stopped` + `superseded`."""
-    row = connection.execute(select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in _SUMS))).one()
+    row = connection.execute(select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in SUMS))).one()
     # Plain ones: SQLAlchemy's names are no str for a JSON encoder, PostgreSQL's sums are decimals.
     sums = {str(name): int(value) for name, value in row._mapping.items()}  # noqa: SLF001
     return {"open": sums["started"] - sums["stopped"] - sums["superseded"], **sums}

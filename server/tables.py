@@ -103,6 +103,9 @@ TOTALS: Final = Table(
     ),
 )
 
+SUMS: Final = tuple(column for column in TOTALS.columns if column.name != "node")
+"""What is counted."""
+
 SEQUENCES: Final = Table(
     "sequences",
     METADATA,
