@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -20,7 +19,7 @@ from sqlalchemy import Connection
 
 from server.store import open_store
 from server.tables import METADATA
-from tests.processes import ROOT, TIMEOUT, CentralSystem, clean_environment
+from tests.processes import ROOT, TIMEOUT, CentralSystem, clean_environment, until
 from tests.server.station import Station
 from tests.services import Postgres
 
@@ -170,13 +169,13 @@ def test_a_postgresql_that_starts_later_is_waited_for(tmp_path: Path) -> None:
     with ExitStack() as opened:
         postgres = Postgres()
         opened.callback(postgres.close)
-        starting = threading.Timer(3, postgres.start)
         url = f"postgresql+asyncpg://ampswarm:{SECRET}@127.0.0.1:{postgres.port}/postgres"
-        starting.start()
-        try:
-            server = opened.enter_context(CentralSystem(tmp_path / "log", "--store", url))
-        finally:
-            starting.join(TIMEOUT)
+        server = CentralSystem(tmp_path / "log", "--store", url)
+        with ThreadPoolExecutor(1) as thread:
+            starting = thread.submit(opened.enter_context, server)
+            until(lambda: bool(server.lines("waiting")))
+            postgres.start()
+            starting.result()
         with Station(server, "A") as station:
             assert station.call("StartTransaction", START)["transactionId"] > 0
         assert len(server.lines("waiting")) == 1
