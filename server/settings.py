@@ -265,7 +265,7 @@ def _put(connection: Connection, row: dict[str, str]) -> None:
 
 
 def _values(connection: Connection) -> dict[str, str]:
-    return dict(connection.execute(select(SETTINGS.c.name, SETTINGS.c.value)).tuples().all())
+    return {row.name: row.value for row in connection.execute(select(SETTINGS))}
 
 
 def _info(row: Any) -> IdTagInfo:  # noqa: ANN401  a row of SQLAlchemy's

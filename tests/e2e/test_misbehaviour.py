@@ -168,7 +168,7 @@ def run_while_a_call_goes_wrong(
     locustfile = tmp_path / "scenario.py"
     locustfile.write_text(ONE_CALL_GOES_WRONG.format(misdeed=misdeed, seconds=seconds))
     with Locust(
-        tmp_path, "--headless", "-t", "7s", "-u", "1", "--host", pinging.url, locustfile=locustfile
+        tmp_path, "--headless", "-t", "10s", "-u", "1", "--host", pinging.url, locustfile=locustfile
     ) as locust:  # fmt: skip
         pinging.wait_for(lambda line: line["event"] == "booted")
         status, answer = pinging.request("POST", "/api/v1/charge-points/CP000001/calls/ClearCache?timeout=1", {})

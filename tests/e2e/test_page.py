@@ -99,6 +99,9 @@ def test_the_fleet_at_a_glance_is_what_the_api_says_and_stays_so(browser: Browse
         browser.wait_for_text("#stations", "1 Charging")
         browser.wait_for_text("#ready", "Ready")
         browser.wait_for_text("#state", "Live")
+        # Counted aside, and shown with the next look.
+        browser.wait_for_text("#registrations", "2 accepted")
+        browser.wait_for_text("#transactions-open", "1")
         fleet = server.request("GET", "/api/v1/fleet")[1]
         ledger = server.request("GET", "/api/v1/ledger")[1]
         for selector, expected in (
@@ -108,7 +111,6 @@ def test_the_fleet_at_a_glance_is_what_the_api_says_and_stays_so(browser: Browse
             ("#processes", len(fleet["nodes"])),
         ):
             assert expected == number(browser.text(selector)), selector
-        assert "2 accepted" in browser.text("#registrations")
         assert f"Started\n{ledger['started']}" in browser.text("#ledger")
         assert "None" in browser.text("#no-anomalies")
         row = browser.find("#stations tr").text

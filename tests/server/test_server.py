@@ -289,12 +289,12 @@ def test_transactions_have_ids_and_repeated_and_unknown_ones_are_counted(tmp_pat
         "started": 3,
         "repeated_starts": 1,
         "late_stops": 1,
-        "stopped": 1,
+        "stopped": 2,
         "repeated_stops": 1,
         "unknown_stops": 1,
         "without_transaction_id": 1,
-        "open": 2,
-        "energy_wh": 5,
+        "open": 1,
+        "energy_wh": 10,
         "anomalies": 6,
     }
 
