@@ -43,6 +43,7 @@ MAX_ANSWERING: Final = 100
 """Calls of one charge point whose answers may wait for the store. One is all that J 4.1.1 allows; those of who
 floods must not be in everybody's way."""
 MAX_PING_SLOTS: Final = 256
+_MAX_SECRETS: Final = 1000
 
 PayloadLog = Callable[[str, str, bytes], None]
 """Takes a charge point's identity, `in` or `out`, and the message."""
@@ -144,11 +145,12 @@ class Connection:
         central = self._central
         self.last_seen = time.time()
         log_payload = central.log_payload
-        if log_payload is not None:
-            log_payload(self.identity, "in", text)
         messages = central.messages
+        shown = text if not central.secrets else central.without_secret(self.identity, text)
+        if log_payload is not None:
+            log_payload(self.identity, "in", shown)
         if messages is not None:
-            messages.add((self.last_seen, self.identity, False, text if len(text) <= MAX_TEXT else cut(text)))
+            messages.add((self.last_seen, self.identity, False, shown if len(shown) <= MAX_TEXT else cut(shown)))
         try:
             frame = decode(text)
         except MalformedFrame as malformed:
@@ -221,6 +223,8 @@ class CentralSystem:
         """Where the last messages are kept; `None` keeps none."""
         self.passwords: PasswordChanges | None = None
         """Where passwords are that change over OCPP; `None` where they do not."""
+        self.secrets: dict[str, bytes] = {}
+        """The last password that each of some charge points was sent: a CallError may repeat it (A01.FR.09)."""
         self.opened: Callable[[str], None] | None = None
         """Called with the identity of each charge point that connects."""
         self.closed: Callable[[Connection], None] | None = None
@@ -360,13 +364,28 @@ class CentralSystem:
         connection = self._connections.get(identity)
         if connection is None:
             raise CallFailed(Outcome.NOT_CONNECTED)
-        if self.passwords is not None and action == "ChangeConfiguration" and is_password(payload.get("key", "")):
+        if action == "ChangeConfiguration" and is_password(str(payload.get("key", ""))):
             check(action, payload)
-            try:
-                await self.passwords.propose(identity, payload["value"])
-            except StoreFailed as failed:
-                raise CallFailed(Outcome.NOT_KEPT, f"the new password is not sent: {failed.reason}") from None
+            await self._propose(identity, payload["value"])
         return await self._calls.start(identity, connection.send, action, payload, timeout)
+
+    async def _propose(self, identity: str, authorization_key: str) -> None:
+        """Prepare for a new password, before it is sent."""
+        self.secrets.pop(identity, None)
+        self.secrets[identity] = authorization_key.encode()
+        if len(self.secrets) > _MAX_SECRETS:
+            del self.secrets[next(iter(self.secrets))]
+        if self.passwords is None:
+            return
+        try:
+            await self.passwords.propose(identity, authorization_key)
+        except StoreFailed as failed:
+            raise CallFailed(Outcome.NOT_KEPT, f"the new password is not sent: {failed.reason}") from None
+
+    def without_secret(self, identity: str, text: bytes) -> bytes:
+        """Return a message as it may be shown: without the password that its charge point was sent."""
+        secret = self.secrets.get(identity)
+        return text.replace(secret, b"***") if secret else text
 
     def get(self, identity: str) -> Connection | None:
         """Return the connection of a charge point; `None` when this process has none."""

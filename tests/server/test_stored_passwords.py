@@ -71,6 +71,10 @@ def test_a_password_that_was_changed_over_ocpp_holds_from_then_on(tmp_path: Path
             asked = thread.submit(server.call, "CP1", "ChangeConfiguration", CHANGE)
             answer(ws, status)
             assert asked.result() == {"status": status}
+            # Whoever looks at what it says of it must not be able to log in.
+            ws.send(json.dumps([4, "1", "GenericError", f"what is {NEW.hex()}?", {}]))
+            assert works(ws)
+        assert NEW.hex() not in server.text("/api/v1/charge-points/CP1/messages")
         good, bad = (NEW, PASSWORD) if goes_over else (PASSWORD, NEW)
         assert lets_in(server, good)
         until(lambda: not lets_in(server, bad))
