@@ -555,6 +555,7 @@ def _remember_forgotten(connection: Connection, count: int, end: int) -> None:
 
 # -- reading ----------------------------------------------------------------------------------------
 
+
 def ledger(connection: Connection) -> dict[str, int]:
     """Return what was counted since the store was made: `started` = `open` + `stopped` + `superseded`."""
     row = connection.execute(select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in _SUMS))).one()
