@@ -96,6 +96,8 @@ class _Line:
             self._sock.settimeout(PATIENCE)
         self.is_over = self.is_over or not data
         self.incoming.feed(data)
+        while self.incoming.pings:
+            self.send(noise.frame(noise.PONG, self.incoming.pings.pop()))
         return bool(data)
 
     def read_until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
@@ -230,7 +232,7 @@ class Attacker(threading.Thread):
             self._told(line)
 
     def _messages(self) -> None:
-        """Messages cost nobody a connection, however broken: the next Heartbeat is answered."""
+        """Messages cost nobody a connection, however broken: the next Heartbeat has its answer."""
         with self._line() as line:
             if not line.open(self.identity):
                 raise Violation(f"it was not let in: {line.incoming.status!r}")
@@ -256,7 +258,7 @@ class Attacker(threading.Thread):
         self._sentinels += 1
         wanted = f"sentinel-{self._sentinels}"
         line.send(noise.text(json.dumps([2, wanted, "Heartbeat", {}]).encode()))
-        if not line.read_until(lambda: any(each[:2] == [3, wanted] for each in line.incoming.messages)):
+        if not line.read_until(lambda: any(each[0] != 2 and each[1] == wanted for each in line.incoming.messages)):
             raise Violation(f"no answer after messages; closed with {line.incoming.closed}, over: {line.is_over}")
 
     def _answers(self) -> None:

@@ -22,6 +22,8 @@ class Incoming:
         """Of the HTTP answer; `None` before it came."""
         self.messages: list[list[Any]] = []
         """OCPP-J messages, in their order."""
+        self.pings: list[bytes] = []
+        """Payloads of PINGs that nobody has answered yet."""
         self.closed: int | None = None
         """The code of its Close frame."""
 
@@ -65,7 +67,9 @@ class Incoming:
         elif first == 0x88:
             self.closed = int.from_bytes(payload[:2])
             payload[2:].decode()
-        elif first not in (0x89, 0x8A) or len(payload) > 125:
+        elif first == 0x89:
+            self.pings.append(payload)
+        elif first != 0x8A or len(payload) > 125:
             raise Violation(f"a frame {first:#x} of {len(payload)} bytes")
 
 

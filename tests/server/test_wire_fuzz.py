@@ -37,9 +37,9 @@ SECONDS = float(os.environ.get("WIRE_FUZZ_SECONDS", "20"))
 BOUND = 5.0
 """Seconds for the answer to a healthy charge point. Mostly it has it in milliseconds; but tests share their cores."""
 LEAK = 6 * 2**20
-"""Bytes by which resident memory may be larger after a round than after an equal one before. Free lists, the pages of
-SQLite's cache (4 KiB for each that is new) and the allocator's fragments come and go in a few MiB; what each of
-thousands of connections or messages would leave behind is more."""
+"""Bytes by which resident memory may be larger after a round than after an equal one before. Pages of SQLite's cache
+(4 KiB for each that is new), free lists and the allocator's fragments come and go in 3 MiB. What connections and
+messages are made of is counted piece by piece besides; this is for what nobody counts, in runs of some minutes."""
 
 
 @dataclass
