@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.parse
 import urllib.request
@@ -76,8 +78,13 @@ class Demo:
 
 @pytest.fixture
 def demos() -> Iterator[list[Demo]]:
-    """Demos to end with the test."""
-    running: list[Demo] = []
+    """Demos to end with the test. One test at a time has them: each demo takes the first ports that are free."""
+    with (Path(tempfile.gettempdir()) / "ampswarm-demo-tests.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield from end_with_the_test([])
+
+
+def end_with_the_test(running: list[Demo]) -> Iterator[list[Demo]]:
     yield running
     for demo in running:
         if demo.process.poll() is None:
@@ -95,7 +102,7 @@ def test_the_demo_restarts_the_central_system_and_ends_with_every_charge_point_o
     demos: list[Demo], tmp_path: Path
 ) -> None:
     """Shorter and smaller than `make demo`, and otherwise the same."""
-    demo = Demo(tmp_path / "out", "--charge-points", "50", "--seconds", "20")
+    demo = Demo(tmp_path / "out", "--charge-points", "50", "--seconds", "25")
     demos.append(demo)
     address = demo.wait_for(r"Locust's web UI  (http://\S+)")[1]
     children = demo.children()
