@@ -29,7 +29,7 @@ COPY locustfiles /locustfiles
 ENV PATH=/opt/ampswarm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER ampswarm
 WORKDIR /home/ampswarm
-# Central system; Locust's web UI; Locust's master.
-EXPOSE 8080 8089 5557
+# Central system: charge points, the same over TLS, operators; Locust's web UI; Locust's master.
+EXPOSE 8080 8443 8081 8089 5557
 ENTRYPOINT ["docker-entrypoint"]
 CMD ["central-system"]

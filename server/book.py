@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
+from functools import cache
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Select, bindparam, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from server.sql import in_set, storable, upsert
+from server.sql import as_set, in_named_set, in_set, insert_rows, storable, update_rows, upsert
 from server.tables import ANOMALIES, OPEN, SEQUENCES, SETTINGS, SUMS, TOTALS, TRANSACTIONS
 from server.transactions import LARGEST_ID, NO_ID, NOTHING, Batch, Entry, Kept, Start, Stop, Transaction
 
@@ -27,8 +30,20 @@ _FORGOTTEN_COUNT: Final = "count of forgotten transactions"
 """Its `next_value` is how many these were."""
 _FORGET_AT_ONCE: Final = 1000
 _PROBE: Final = {"name": "probe", "value": "0"}
-_ROW: Final = select(TRANSACTIONS)
-_UPDATE: Final = update(TRANSACTIONS).where(TRANSACTIONS.c.id == bindparam("of"))
+_COLUMNS: Final = tuple(each.name for each in fields(Transaction) if each.name in TRANSACTIONS.columns)
+"""What is kept of a transaction."""
+_CHANGING: Final = (
+    "state",
+    "meter_values",
+    "sampled_at",
+    "meter_last",
+    "meter_stop",
+    "stopped_at",
+    "reason",
+    "ended_at",
+)
+_row: Final = attrgetter(*_COLUMNS)
+_changes: Final = attrgetter(*_CHANGING, "id")
 # Of all, whatever was counted: each set of names would be a statement of its own, to be made and kept.
 _ADD: Final = (
     update(TOTALS)
@@ -118,13 +133,12 @@ def _read(
         if not isinstance(entry, Start) and 0 <= (transaction_id := entry.request["transactionId"]) <= LARGEST_ID
     }
     if starters:
-        where = in_set(connection, TRANSACTIONS.c.identity, starters)
-        _load(connection, batch, _ROW.where(TRANSACTIONS.c.state == OPEN, where))
+        _load(connection, batch, _open_of(connection.dialect.name), starters)
         if tags:
             _count_open(connection, batch, tags)
     missing = ids - batch.by_id.keys()
     if missing:
-        _load(connection, batch, _ROW.where(in_set(connection, TRANSACTIONS.c.id, missing)))
+        _load(connection, batch, _with_ids(connection.dialect.name), missing)
         if missing - batch.by_id.keys():
             forgotten = connection.execute(
                 select(SEQUENCES.c.first_value, SEQUENCES.c.next_value).where(SEQUENCES.c.name == _FORGOTTEN)
@@ -147,10 +161,25 @@ def _lock_tags(connection: Connection, tags: Collection[str]) -> None:
     connection.execute(select(func.pg_advisory_xact_lock(each))).all()
 
 
-def _load(connection: Connection, batch: Batch, statement: Select[Any]) -> None:
+def _load(connection: Connection, batch: Batch, rows: Select[Any], wanted: Collection[int] | Collection[str]) -> None:
+    for row in connection.execute(rows, {"wanted": as_set(connection, wanted)}):
+        batch.found(Transaction(*row))
+
+
+# Made once: to make one takes longer than to execute it.
+@cache
+def _open_of(dialect: str) -> Select[Any]:
+    return _rows().where(TRANSACTIONS.c.state == OPEN, in_named_set(dialect, TRANSACTIONS.c.identity, "wanted", str))
+
+
+@cache
+def _with_ids(dialect: str) -> Select[Any]:
+    return _rows().where(in_named_set(dialect, TRANSACTIONS.c.id, "wanted", int))
+
+
+def _rows() -> Select[Any]:
     # In the order of ids, so that two processes that lock the same rows do not wait for each other.
-    for row in connection.execute(statement.order_by(TRANSACTIONS.c.id).with_for_update()):
-        batch.found(Transaction(**row._mapping))  # noqa: SLF001  SQLAlchemy's public name for it
+    return select(*(TRANSACTIONS.c[name] for name in _COLUMNS)).order_by(TRANSACTIONS.c.id).with_for_update()
 
 
 def _count_open(connection: Connection, batch: Batch, tags: Collection[str]) -> None:
@@ -166,32 +195,19 @@ def _count_open(connection: Connection, batch: Batch, tags: Collection[str]) -> 
 
 
 def _write(connection: Connection, batch: Batch) -> None:
-    changed = [each for each in batch.by_id.values() if each.is_changed and not each.is_new]
+    changed = [_changes(each) for each in batch.by_id.values() if each.is_changed and not each.is_new]
     if changed:
-        connection.execute(_UPDATE, [{"of": each.id, **each.values()} for each in changed])
-    new = [each for each in batch.by_id.values() if each.is_new]
+        update_rows(connection, TRANSACTIONS, _CHANGING, changed)
+    new = [_row(each) for each in batch.by_id.values() if each.is_new]
     if new:
         # After the updates: they have made room on the connectors.
-        connection.execute(insert(TRANSACTIONS), [_as_row(each) for each in new])
+        insert_rows(connection, TRANSACTIONS, _COLUMNS, new)
     if batch.anomalies:
         connection.execute(insert(ANOMALIES), batch.anomalies)
     if batch.totals:
         values = {f"more_{column.name}": batch.totals[column.name] for column in SUMS}
         if connection.execute(_ADD, {"of": batch.node, **values}).rowcount == 0:
             connection.execute(insert(TOTALS), {"node": batch.node, **batch.totals})
-
-
-def _as_row(transaction: Transaction) -> dict[str, Any]:
-    return {
-        "id": transaction.id,
-        "identity": transaction.identity,
-        "connector_id": transaction.connector_id,
-        "id_tag": transaction.id_tag,
-        "meter_start": transaction.meter_start,
-        "started_at": transaction.started_at,
-        "received_at": transaction.received_at,
-        **transaction.values(),
-    }
 
 
 def forget(connection: Connection, keep_ended: int) -> int:

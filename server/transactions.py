@@ -111,22 +111,6 @@ class Transaction:
     is_new: bool = False
     is_changed: bool = False
 
-    def values(self) -> dict[str, Any]:
-        """Return what may have changed, by column."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                "state",
-                "meter_values",
-                "sampled_at",
-                "meter_last",
-                "meter_stop",
-                "stopped_at",
-                "reason",
-                "ended_at",
-            )
-        }
-
 
 @dataclass(slots=True)
 class Batch:

@@ -75,3 +75,27 @@ def test_a_mistake_in_a_container_is_status_2(image: str) -> None:
     done = docker("run", "--rm", "-e", "WEB_SRV_PORT=abc", image, "central-system")
     assert done.returncode == 2
     assert "WEB_SRV_PORT: 'abc' is not a port" in done.stderr
+
+
+def test_a_central_system_needs_no_file_system_to_write_to(image: str) -> None:
+    """A hardened container is read-only: with `--store memory` it runs as it is."""
+    container = docker("run", "-d", "--read-only", image, "central-system", "--store", "memory").stdout.strip()
+    try:
+        docker("exec", container, "python", "-c", _WAIT_UNTIL_READY)
+        assert docker("stop", container).returncode == 0
+        logs = docker("logs", container).stderr
+        assert '"event":"listening"' in logs
+        assert docker("inspect", "-f", "{{.State.ExitCode}}", container).stdout.strip() == "0", logs
+    finally:
+        docker("rm", "-f", container)
+
+
+_WAIT_UNTIL_READY = """
+import time, urllib.request
+for _ in range(100):
+    try:
+        urllib.request.urlopen("http://127.0.0.1:8081/readyz").read()
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
