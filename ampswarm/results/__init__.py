@@ -1,0 +1,1 @@
+"""Results of a run as values: histograms, SLOs, verdicts, reports, comparisons. Needs no Locust."""

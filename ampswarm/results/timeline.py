@@ -1,0 +1,117 @@
+"""What was measured, second by second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ampswarm.results.histogram import Histogram
+
+Key = tuple[str, str]
+"""Type and name, as in Locust's table."""
+
+MAX_WINDOWS: Final = 1200
+"""Windows that are kept: 20 minutes of seconds, 40 minutes of two seconds, and so on."""
+
+
+class Timeline:
+    """Histograms by window of time, type and name.
+
+    Times are seconds since the test began. A window is as wide as `width`; when there are more than
+    `MAX_WINDOWS` of them, each two become one.
+    """
+
+    def __init__(self) -> None:
+        self.width = 1
+        """Seconds of a window."""
+        self._windows: dict[int, dict[Key, Histogram]] = {}
+        # The window that samples go into now, and where it begins and ends.
+        self._current: dict[Key, Histogram] = {}
+        self._from = self._until = 0.0
+        self._last = 0
+
+    def add(self, kind: str, name: str, at: float, milliseconds: float | None, *, failed: bool = False) -> None:
+        """Count a sample that ended `at`."""
+        at = max(at, 0.0)
+        while not self._from <= at < self._until:
+            self._turn(at)  # twice, where the windows have become wider
+        key = kind, name
+        histogram = self._current.get(key)
+        if histogram is None:
+            histogram = self._current[key] = Histogram()
+        histogram.add(milliseconds, failed=failed)
+
+    def _turn(self, at: float) -> None:
+        index = int(at // self.width)
+        self._current = self._windows.setdefault(index, {})
+        self._from, self._until = float(index * self.width), float((index + 1) * self.width)
+        if index > self._last:
+            self._last = index
+            self._widen()
+
+    def _widen(self) -> None:
+        while self._last >= MAX_WINDOWS:
+            self.width *= 2
+            self._last //= 2
+            old, self._windows = self._windows, {}
+            for index, cells in old.items():
+                self._merge(index // 2, cells.items())
+            # What comes next has to look for its window again.
+            self._from = self._until = 0.0
+            self._current = {}
+
+    def _merge(self, index: int, cells: Iterable[tuple[Key, Histogram]]) -> None:
+        self._last = max(self._last, index)
+        window = self._windows.setdefault(index, {})
+        for key, histogram in cells:
+            if key in window:
+                window[key].merge(histogram)
+            else:
+                window[key] = histogram
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.__init__()  # type: ignore[misc]
+
+    def seen(self) -> list[Key]:
+        """Return every type and name that was seen, in order."""
+        return sorted({key for cells in self._windows.values() for key in cells})
+
+    def windows(self, key: Key) -> Iterator[tuple[float, Histogram]]:
+        """Yield where each window begins, in seconds, and what it has; those without a sample are left out."""
+        for index in sorted(self._windows):
+            histogram = self._windows[index].get(key)
+            if histogram is not None and histogram.count:
+                yield float(index * self.width), histogram
+
+    def total(self, key: Key, *, after: float = 0.0, before: float = float("inf")) -> Histogram:
+        """Return the sum of the windows that lie wholly between two times."""
+        return Histogram.merged(
+            histogram for begin, histogram in self.windows(key) if after <= begin and begin + self.width <= before
+        )
+
+    # -- from workers to the master ----------------------------------------------------------
+
+    def take(self) -> list[object]:
+        """Return all that was counted since the last time, for `accept`, and forget it."""
+        packed: list[object] = [
+            [index * self.width, self.width, kind, name, histogram.pack()]
+            for index, cells in self._windows.items()
+            for (kind, name), histogram in cells.items()
+        ]
+        self.clear()
+        return packed
+
+    def accept(self, packed: Iterable[object]) -> None:
+        """Add what another timeline had taken.
+
+        Raises:
+            ValueError: it is nothing of the sort.
+        """
+        for each in packed:
+            if not isinstance(each, list) or len(each) != 5:
+                raise ValueError("no window of a timeline")
+            begin, _, kind, name, histogram = each
+            # A worker's windows are as fine or finer: it forgets them with each report.
+            self._merge(max(0, int(begin) // self.width), [((str(kind), str(name)), Histogram.unpack(histogram))])
+            self._widen()
