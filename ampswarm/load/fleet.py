@@ -20,12 +20,14 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.call_counts import CallCounts
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.incidents import Incidents
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import (
@@ -37,7 +39,11 @@ from ampswarm.load.options import (
     check_form,
 )
 from ampswarm.load.population import FleetFile, Population
-from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
+from ampswarm.load.precise_statistics import install as keep_three_digits
+from ampswarm.load.recorder import Recorder
+from ampswarm.load.reports import Reports
+from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
+from ampswarm.load.workers import WorkerWatch, answer_probes
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
 
@@ -77,8 +83,13 @@ class Fleet:
         self._accelerated: dict[tuple[int, float], tuple[ChargingBehaviour, ChargingBehaviour]] = {}
         # When the test began: on the monotonic clock, and in seconds since 1970.
         self._began = time.monotonic(), time.time()
-        self.measurements = Measurements(environment.events.request)
+        self.reports = Reports(environment)
+        """What comes together on the master, or in the only process."""
+        self.recorder = Recorder(environment, self.reports)
+        self.incidents = Incidents(lambda: self.recorder.elapsed)
+        self.measurements = Measurements(environment.events.request, self.recorder)
         self.unique_ids = UniqueIds(secrets.token_hex(8))
+        self.calls = CallCounts(self.unique_ids, self.measurements, self.reports)
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
@@ -106,6 +117,9 @@ class Fleet:
     def configure(self) -> None:
         """A test starts: take the options as they are now, the web UI may have changed them."""
         self.lifecycle.flush(time.monotonic(), final=True)
+        self.recorder.begin()
+        self.incidents.clear()
+        self.calls.begin()
         self._settings = None
         self._began = time.monotonic(), time.time()
         self._accelerated.clear()
@@ -241,13 +255,16 @@ class Fleet:
             self._roots[path] = read_roots(path)
         return self._roots.get(path, ())
 
-    def connect(self, url: str | None, charge_point: ChargePoint, now: float) -> Connection:
+    def connect(
+        self, url: str | None, charge_point: ChargePoint, now: float, measured: Measured | None = None
+    ) -> Connection:
         """Return an open connection of a charge point to a user class's `host`.
 
         Args:
             url: the user class's `host`.
             charge_point: who connects, with the credentials that it has now.
             now: the time.
+            measured: told how long each part took.
 
         Raises:
             ConnectFailed: with the class of what went wrong.
@@ -263,6 +280,7 @@ class Fleet:
             charge_point.identity,
             charge_point.security if charge_point.has_security else None,
             charge_point.utc(now),
+            measured,
         )
 
     def check(self, url: str | None) -> None:
@@ -326,6 +344,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     # A worker works through a spawn message in the loop that its charge points live in, and Locust
     # makes its parser anew for each of 60 options then: 66 ms during which nobody is served.
     locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
+    keep_three_digits()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, _interrupt)
     _apply_defaults(environment)
@@ -334,16 +353,18 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     match runner:
         case MasterRunner():
             pool: IdentityPool = LocalPool()
-            lessor = Lessor(runner)
             office = FleetOffice(runner)
-            environment.events.test_start.add_listener(lambda **_: lessor.new_test())
         case WorkerRunner():
             pool = LeasedPool(runner)
             inquiry = FleetInquiry(runner)
+            answer_probes(runner)
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
+    if isinstance(runner, MasterRunner):
+        watch = WorkerWatch(runner, Lessor(runner), fleet.incidents)
+        environment.events.test_start.add_listener(lambda **_: watch.new_test())
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.
         _check(environment, fleet)
@@ -374,6 +395,8 @@ def _apply_defaults(environment: Environment) -> None:
     assert options is not None
     if options.spawn_rate is None:
         options.spawn_rate = DEFAULT_SPAWN_RATE
+    # A fleet of so many charge points stays one of so many, whatever becomes of a worker.
+    options.enable_rebalancing = True
     # Locust gives the environment's host to every user class: not over one that has its own.
     if environment.host is None and not any(each.host for each in environment.user_classes):
         environment.host = options.host = central_system_url(options)

@@ -59,9 +59,11 @@ class Ledger:
         """Return all that hold a number."""
         return list(self._held)
 
-    def drop(self, owner: str) -> None:
-        """Take back all that `owner` holds: it is gone."""
-        self.give_back(owner, list(self._held.get(owner, ())))
+    def drop(self, owner: str) -> int:
+        """Take back all that `owner` holds: it is gone. Return how many these were."""
+        numbers = list(self._held.get(owner, ()))
+        self.give_back(owner, numbers)
+        return len(numbers)
 
 
 def as_ranges(numbers: Iterable[int]) -> list[list[int]]:
@@ -189,15 +191,18 @@ class Lessor:
         runner.register_message(WANTED, self._on_wanted)
         runner.register_message(RETURNED, self._on_returned)
 
-    def new_test(self) -> None:
-        """A test starts: take back what is held by workers that are gone.
+    def owners(self) -> list[str]:
+        """Return the workers that hold numbers."""
+        return self._ledger.owners()
 
-        Not earlier: a worker that was only out of reach for a while comes back with its charge points.
+    def forget(self, owner: str) -> int:
+        """Take back all numbers of a worker that is gone for good; return how many these were.
+
+        Not while it may only be out of reach: it may come back with its charge points, and has
+        their connections meanwhile. Others get fresh numbers then.
         """
-        for owner in self._ledger.owners():
-            if owner not in self._runner.clients:
-                self._ledger.drop(owner)
-                self._last.pop(owner, None)
+        self._last.pop(owner, None)
+        return self._ledger.drop(owner)
 
     def _on_wanted(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         worker: str = msg.node_id

@@ -141,7 +141,12 @@ class Misconduct:
         if not self._is_away:
             self._measurements.connected(seconds)
 
-    def not_connected(self, seconds: float, error: Exception) -> None:
+    def connect_part(self, part: str, seconds: float) -> None:
+        """A part of a connect succeeded."""
+        if not self._is_away:
+            self._measurements.connect_part(part, seconds)
+
+    def not_connected(self, seconds: float | None, error: Exception) -> None:
         """An attempt to connect failed."""
         if not self._is_away:
             self._measurements.not_connected(seconds, error)
@@ -159,6 +164,11 @@ class Misconduct:
                 self._is_away = self._ended_by_clock = True
         else:
             self._measurements.observe(event)
+
+    def at_end(self, event: StationEvent) -> None:
+        """Report what happened while the test ended."""
+        if not self._is_of_own_making(event):
+            self._measurements.at_end(event)
 
     def _returned(self, now: float) -> None:
         self._is_away = False

@@ -40,13 +40,12 @@ class Reports:
     """The parts of a report, on their way.
 
     Args:
-        environment: Locust's.
-        runner: Locust's, of any kind.
+        environment: Locust's, with its runner.
     """
 
-    def __init__(self, environment: Environment, runner: Any) -> None:  # noqa: ANN401
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._runner = runner
+        self._runner: Any = environment.runner
         self._parts: dict[str, _Part] = {}
         self._last: set[str] = set()
         self._awaited: set[str] = set()
@@ -56,12 +55,12 @@ class Reports:
         self.is_complete = True
         """Whether all reports of the last test have come, or will not come any more."""
         listen = environment.events
-        match runner:
+        match self._runner:
             case MasterRunner():
                 listen.worker_report.add_listener(self._on_report)
-                runner.register_message(LAST, self._on_last)
+                self._runner.register_message(LAST, self._on_last)
                 listen.test_stopping.add_listener(lambda **_: self._expect())
-                self._wrap_quit(runner)
+                self._wrap_quit(self._runner)
             case WorkerRunner():
                 listen.report_to_master.add_listener(self._on_reporting)
                 listen.test_stop.add_listener(lambda **_: self._send_last())

@@ -17,6 +17,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -33,7 +34,7 @@ from ampswarm.load.credentials import Cause, TlsContexts, cause_of, certificate_
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ampswarm.charge_point.security import Security
 
@@ -152,6 +153,14 @@ class Resolver:
         self._asked.pop(key).set(answer)
 
 
+Measured = Callable[[str, float], None]
+"""Takes a part of a connect, and how many seconds it took."""
+
+
+def _unmeasured(_part: str, _seconds: float) -> None:
+    """Measure nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connector:
     """How charge points connect; one for a whole fleet.
@@ -167,7 +176,12 @@ class Connector:
     handshake_timeout: float
 
     def connect(
-        self, endpoint: Endpoint, identity: str, security: Security | None = None, utc: float = 0.0
+        self,
+        endpoint: Endpoint,
+        identity: str,
+        security: Security | None = None,
+        utc: float = 0.0,
+        measured: Measured | None = None,
     ) -> Connection:
         """Return a connection that is open, with `ocpp1.6` agreed on.
 
@@ -177,19 +191,28 @@ class Connector:
             security: what it proves itself with, as it is now; `None` for nothing. It is told when the
                 connection stands, and not when it fails.
             utc: the charge point's clock, in seconds since 1970.
+            measured: told how many seconds each part took, once it has succeeded: `tcp`, `tls`, `upgrade`.
 
         Raises:
             ConnectFailed: with the class of what went wrong.
         """
         endpoint = endpoint_for(endpoint, security)
         deadline = time.monotonic() + self.handshake_timeout
+        measured = measured or _unmeasured
         try:
-            link = self._connect_tcp(endpoint, deadline)
+            addresses = self.resolver.addresses(endpoint.host, endpoint.port, deadline)
+            began = time.monotonic()
+            link = self._connect_tcp(addresses, deadline)
+            now = time.monotonic()
+            measured("tcp", now - began)
             try:
                 if endpoint.is_secure:
                     link.start_tls(self.tls.context_for(security, utc), endpoint.host)
+                    began, now = now, time.monotonic()
+                    measured("tls", now - began)
                 authorization = None if security is None else security.authorization(identity)
                 ws = _upgrade(link, endpoint.connection_url(identity), authorization)
+                measured("upgrade", time.monotonic() - now)
                 if security is not None:
                     security.opened(link.server_chain() if security.uses_tls else ())
                 return Connection(ws, link)
@@ -212,9 +235,8 @@ class Connector:
     def _too_late(self) -> ConnectFailed:
         return ConnectFailed(f"no opening handshake within {self.handshake_timeout:g} s")
 
-    def _connect_tcp(self, endpoint: Endpoint, deadline: float) -> BufferedSocket:
+    def _connect_tcp(self, addresses: Sequence[Address], deadline: float) -> BufferedSocket:
         failure: OSError | None = None
-        addresses = self.resolver.addresses(endpoint.host, endpoint.port, deadline)
         for number, (family, address) in enumerate(addresses):
             # An address that swallows everything must leave time for those after it.
             now = time.monotonic()

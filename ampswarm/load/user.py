@@ -433,11 +433,11 @@ class ChargePointUser(User):
             return
         if self._flaw:
             # Without a line for each: the log has said it once for all of them.
-            self._measurements.not_connected(0.0, ConnectFailed(self._flaw))
+            self._measurements.not_connected(None, ConnectFailed(self._flaw))
             station.refused(began)
             return
         try:
-            self._connection = connection = fleet.connect(self.host, station, began)
+            self._connection = connection = fleet.connect(self.host, station, began, self._measurements.connect_part)
         except ConnectFailed as error:
             now = time.monotonic()
             self._measurements.not_connected(now - began, error)
@@ -480,10 +480,12 @@ class ChargePointUser(User):
             now = time.monotonic()
             station.lost(now)
             self._fleet.lifecycle.write("closed", now, identity=station.identity, why=why.value if why else "stopped")
-            # Locust's own stop is no failure of the Call that was outstanding.
             events = station.take_events()
             if why is not None:
                 self._observe(events)
+            else:
+                for event in events:
+                    self._measurements.at_end(event)
 
     def _lost(self, why: str) -> None:
         if self._cut(why):

@@ -38,16 +38,24 @@ class UniqueIds:
         prefix: at most 20 characters, different for each process (a random number in hexadecimal).
     """
 
-    __slots__ = ("_numbers", "_prefix")
+    __slots__ = ("_numbers", "_prefix", "given")
 
     def __init__(self, prefix: str) -> None:
         if len(prefix) > 20:
             raise ValueError(f"a prefix of message ids has at most 20 characters, not {len(prefix)}")
         self._prefix = prefix
         self._numbers: Iterator[int] = count(1)
+        self.given: dict[str, int] = {}
+        """How many ids were given to Calls, by action: how many Calls there were."""
 
-    def next(self) -> str:
-        """Return an id that was never returned before, of at most 36 characters (J 4.1.4)."""
+    def next(self, action: str = "") -> str:
+        """Return an id that was never returned before, of at most 36 characters (J 4.1.4).
+
+        Args:
+            action: of the Call that it is for; none is counted without.
+        """
+        if action:
+            self.given[action] = self.given.get(action, 0) + 1
         return f"{self._prefix}{next(self._numbers):x}"
 
 
@@ -246,7 +254,7 @@ class Session:
         self._answered(unique_id)
 
     def _send(self, action: str, payload: Payload | bytes, due: float, now: float) -> bytes:
-        unique_id = self._unique_ids.next()
+        unique_id = self._unique_ids.next(action)
         if isinstance(payload, bytes):
             text = encode_call(unique_id, action, payload)
         else:

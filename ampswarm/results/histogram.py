@@ -158,3 +158,8 @@ class Histogram:
             histogram.lowest = min(histogram.lowest, milliseconds)
             histogram.highest = max(histogram.highest, milliseconds)
         return histogram
+
+
+def three_digits(milliseconds: float) -> str:
+    """Return a time as it is shown: with three significant digits, and no exponent."""
+    return f"{bucket(milliseconds):.10g}"

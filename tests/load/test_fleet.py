@@ -7,10 +7,9 @@ import socket
 import time
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from locust.env import Environment
 
 from ampswarm.charge_point.security import CertificateUse, Security
 from ampswarm.charge_point.station import ChargePoint
@@ -25,8 +24,7 @@ from tests.fakes.peer import ScriptedPeer, read_frame, read_request, upgraded
 
 def new_fleet(security_profile: int = 0) -> Fleet:
     options = argparse.Namespace(**{each.dest: each.default for each in OPTIONS})
-    environment: Any = SimpleNamespace(events=SimpleNamespace(request=None), parsed_options=options)
-    fleet = Fleet(environment, LocalPool())
+    fleet = Fleet(Environment(parsed_options=options), LocalPool())
     credentials = Credentials(security_profile) if security_profile else None
     fleet._populations = FleetFile((Population("all", 1.0, None, "CP{}", Template(), credentials),))
     return fleet

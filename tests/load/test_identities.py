@@ -141,14 +141,16 @@ def test_a_lost_answer_is_asked_for_again_and_leases_nothing_twice(monkeypatch: 
     assert acquired(wire.worker("b"), 1) == [3]
 
 
-def test_the_numbers_of_a_worker_that_is_gone_are_leased_again_in_the_next_test() -> None:
-    """Not in this one: a worker that Locust misses may only have been out of reach, and still connected."""
+def test_the_numbers_of_a_worker_are_leased_again_once_it_is_gone_for_good() -> None:
+    """Not earlier: a worker that Locust misses may only hang, and its charge points are still connected."""
     wire = Wire()
     assert acquired(wire.worker("a"), 3) == [1, 2, 3]
     del wire.master.clients["a"]
     second = wire.worker("b")
     assert acquired(second, 4) == [4, 5, 6, 7]
-    wire.lessor.new_test()
+    assert wire.lessor.owners() == ["a", "b"]
+    assert wire.lessor.forget("a") == 3
+    assert wire.lessor.forget("a") == 0
     assert acquired(second, 3) == [1, 2, 3]
 
 

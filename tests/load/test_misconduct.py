@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
+from locust.env import Environment
 
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
@@ -46,10 +46,9 @@ class Station(ChargePointUser):
 
     def __init__(self, port: int, **make: Any) -> None:
         self.reported: list[tuple[str, str]] = []
-        request = SimpleNamespace(fire=self._take)
         options = argparse.Namespace(**{each.dest: each.default for each in OPTIONS})
-        environment: Any = SimpleNamespace(events=SimpleNamespace(request=request), parsed_options=options)
-        environment.runner = None
+        environment: Any = Environment(parsed_options=options)
+        environment.events.request.add_listener(self._take)
         environment.ampswarm = fleet = Fleet(environment, LocalPool())
         make = {"call_timeout": 1.0, "backoff": SOON, **make}
         # As a fleet file has it: a clock that is off comes with a table of misbehaviour.

@@ -1,0 +1,133 @@
+"""The master's watch over its workers: who is missing, who came back, who is gone for good.
+
+A worker that does not answer may hang, and its connections stand as long as it does: nobody else may have its
+identities. One whose process has ended, or whose host said so, has none any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+import zmq
+from locust.rpc import Message
+from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, WorkerRunner
+
+if TYPE_CHECKING:
+    from ampswarm.load.identities import Lessor
+    from ampswarm.load.incidents import Incidents
+
+logger: Final = logging.getLogger("ampswarm")
+
+PROBE: Final = "ampswarm_probe"
+"""A message that says nothing: what counts is whether it finds its way."""
+_INTERVAL: Final = 1.0
+_CERTAIN: Final = 2
+"""Probes in a row that found nobody. One may meet a worker that connects anew at this moment."""
+_PATIENCE: Final = 5
+"""Looks in a row that found another number of users than there should be: reports come every three seconds."""
+
+
+def answer_probes(runner: WorkerRunner) -> None:
+    """On a worker: let probes come."""
+    runner.register_message(PROBE, lambda **_: None)
+
+
+class WorkerWatch:
+    """Looks after the workers of a master, once a second.
+
+    Args:
+        runner: the master's.
+        lessor: takes back the identities of those that are gone.
+        incidents: where it is said.
+    """
+
+    def __init__(self, runner: Any, lessor: Lessor, incidents: Incidents) -> None:  # noqa: ANN401  MasterRunner
+        self._runner = runner
+        self._lessor = lessor
+        self._incidents = incidents
+        self._missing: set[str] = set()
+        self._not_found: dict[str, int] = {}
+        self._strangers: set[str] = set()
+        self._wrong_size = 0
+        self.lost: list[str] = []
+        """Workers that went missing during this test, in order."""
+        runner.environment.events.worker_report.add_listener(self._on_report)
+        gevent.spawn(self._run)
+
+    def new_test(self) -> None:
+        """A test begins."""
+        self.lost.clear()
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(_INTERVAL)
+            self._look()
+
+    def _look(self) -> None:
+        clients = self._runner.clients
+        missing = {each.id for each in clients.all if each.state == STATE_MISSING}
+        is_running = self._runner.state in (STATE_SPAWNING, STATE_RUNNING)
+        for worker in missing - self._missing:
+            if is_running:
+                self.lost.append(worker)
+                self._note("worker missing", worker)
+        for worker in self._missing - missing:
+            # Locust forgets those that are missing for a minute, which is no return.
+            if worker in clients and is_running:
+                self._note("worker back", worker)
+        self._missing = missing
+        self._keep_size()
+        for owner in self._lessor.owners():
+            if (owner in clients and owner not in missing) or self._is_there(owner):
+                self._not_found.pop(owner, None)
+            else:
+                self._not_found[owner] = self._not_found.get(owner, 0) + 1
+                if self._not_found[owner] >= _CERTAIN:
+                    del self._not_found[owner]
+                    count = self._lessor.forget(owner)
+                    self._note("worker gone", owner, identities_taken_back=count)
+                    logger.warning("worker %s is gone: its %d identities are free again", owner, count)
+
+    def _keep_size(self) -> None:
+        """Let Locust share out the users anew where their number is not what it should be.
+
+        It does so by itself when a worker goes missing. When one comes back after that, it believes that it is
+        still at it (a dispatcher never says that a rebalance is over), and there are too many.
+        """
+        runner = self._runner
+        is_settled = runner.state == STATE_RUNNING and runner.spawning_completed and runner.worker_count > 0
+        if not is_settled or runner.user_count == runner.target_user_count:
+            self._wrong_size = 0
+            return
+        self._wrong_size += 1
+        if self._wrong_size >= _PATIENCE:
+            self._wrong_size = 0
+            self._incidents.note("users shared out anew", users=runner.user_count, wanted=runner.target_user_count)
+            gevent.spawn(runner.start, runner.target_user_count, runner.spawn_rate)
+
+    def _on_report(self, client_id: str, **_: object) -> None:
+        """Send a worker away that never came to this master: it runs for one that is gone, with leases of that one."""
+        if client_id in self._runner.worker_indexes or client_id in self._strangers:
+            return
+        self._strangers.add(client_id)
+        logger.warning("worker %s runs for a master that is gone: it is told to quit", client_id)
+        self._runner.server.send_to_client(Message("quit", None, client_id))
+
+    def _note(self, what: str, worker: str, **details: object) -> None:
+        self._incidents.note(what, worker=worker, index=self._runner.get_worker_index(worker), **details)
+
+    def _is_there(self, worker: str) -> bool:
+        """Whether the kernel of its host still has its connection: it does while a process hangs, or is stopped."""
+        socket = self._runner.server.socket
+        # Otherwise ZeroMQ drops in silence what has nowhere to go. Nobody else sends meanwhile.
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        try:
+            socket.send_multipart([worker.encode(), Message(PROBE, None, worker).serialize()], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            # Any other: its queue is full, because it hangs.
+            return error.errno != zmq.EHOSTUNREACH
+        finally:
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 0)
+        return True
