@@ -173,26 +173,6 @@ def test_a_fleet_file_with_a_mistake_is_refused_in_one_line(tmp_path: Path, text
     assert "Traceback" not in run.output
 
 
-def test_a_worker_that_was_killed_fails_the_online_verdict(witness: CentralSystem, tmp_path: Path) -> None:
-    """Its charge points are gone: the run must not pass on the word of the other worker."""
-    port = str(free_port())
-    worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
-    with (
-        Locust(tmp_path, *worker, name="worker-1"),
-        Locust(tmp_path, *worker, name="worker-2") as victim,
-        Locust(
-            tmp_path, "--master", "--headless", "--expect-workers", "2", "--master-bind-port", port, "-t", "8s",
-            "-u", "10", "--host", witness.url, "--require-online", "--exit-code-on-error", "0", name="master",
-        ) as master,
-    ):  # fmt: skip
-        for number in range(1, 11):
-            witness.wait_for(lambda line, name=f"CP{number:06d}": line.get("identity") == name)  # type: ignore[misc]
-        os.killpg(victim.process.pid, signal.SIGKILL)
-        run = master.wait()
-    assert run.status == 1, run.output
-    assert "5 of 10 charge points were online when the test ended" in run.output
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")])
 def test_an_interrupted_run_is_judged_by_what_was_online(
