@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import gevent
 import locust.argument_parser
@@ -43,6 +43,7 @@ from ampswarm.load.precise_statistics import install as keep_three_digits
 from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
+from ampswarm.load.verdict import Judge, Wanted
 from ampswarm.load.workers import WorkerWatch, answer_probes
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
@@ -330,7 +331,7 @@ def _log(fields: dict[str, object]) -> None:
     logger.info("%s %s", event, " ".join(f"{name}={value!r}" for name, value in fields.items()))
 
 
-def _exit(message: str) -> None:
+def _exit(message: str) -> NoReturn:
     """End the process for a mistake of the user: one line, status 2."""
     sys.stderr.write(f"locust: error: {message}\n")
     sys.exit(2)
@@ -370,11 +371,13 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
-    verdict = OnlineVerdict(environment, runner, fleet.online)
+    online = OnlineVerdict(environment, runner, fleet.online)
+    if not isinstance(runner, WorkerRunner):
+        judge = Judge(environment, _wanted(environment), fleet.recorder, fleet.reports, fleet.incidents, online)
+        judge.sections |= {"calls": fleet.calls.as_dict, "fleet": lambda: online.last}
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
-    environment.events.test_stopping.add_listener(lambda **_: verdict.note())
+    environment.events.test_stopping.add_listener(lambda **_: online.note())
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
-    environment.events.quitting.add_listener(lambda **_: verdict.decide())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
@@ -426,6 +429,14 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             _exit(f"{whose}: {error}")
         except InvalidOption as error:
             _exit(f"{error}")
+
+
+def _wanted(environment: Environment) -> Wanted:
+    assert environment.parsed_options is not None
+    try:
+        return Wanted.from_options(environment.parsed_options)
+    except InvalidOption as error:
+        _exit(f"{error}")
 
 
 def _check_credentials(environment: Environment, fleet: Fleet) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -38,11 +38,16 @@ class OnlineVerdict:
         self._target = 0
         self._stopped_at = 0.0
         self._is_decided = False
+        self.exit_status: int | None = None
+        """What the last test comes to: 1 when not everybody was online and `--require-online` is given."""
+        self.last: dict[str, int] = {}
+        """How many charge points there were when the last test ended, and how many of them were online."""
         if isinstance(runner, MasterRunner):
             runner.register_message(AT_STOP, self._on_at_stop)
 
     def note(self) -> None:
         """The test stops now: count before the charge points go."""
+        self._is_decided = False
         self._target = self._runner.target_user_count
         self._stopped_at = time.monotonic()
         online, total = self._count()
@@ -52,13 +57,10 @@ class OnlineVerdict:
             self._counts = {"": (self._stopped_at, online, total)}
 
     def decide(self) -> None:
-        """Locust quits: say what was counted, and fail the run if that was asked for."""
-        if isinstance(self._runner, WorkerRunner) or self._is_decided:
+        """The test has stopped: say what was counted, once."""
+        if self._is_decided:
             return
         self._is_decided = True
-        if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
-            # Interrupted: Locust says that it quits before it has stopped anything.
-            self._runner.stop()
         # What a worker said when it left in the middle of the test is no longer true.
         last = [count for said_at, *count in self._counts.values() if said_at >= self._stopped_at - _SAME_STOP]
         online = sum(count for count, _ in last)
@@ -66,10 +68,12 @@ class OnlineVerdict:
         total = max(self._target, sum(count for _, count in last))
         if total:
             logger.info("%d of %d charge points were online when the test ended", online, total)
+        self.last = {"charge_points": total, "online": online}
         options = self._environment.parsed_options
-        if options is not None and options.require_online and (online < total or total == 0):
+        is_missed = options is not None and options.require_online and (online < total or total == 0)
+        if is_missed:
             logger.error("not every charge point was online when the test ended" if total else "no test was run")
-            self._environment.process_exit_code = _EXIT_NOT_ONLINE
+        self.exit_status = _EXIT_NOT_ONLINE if is_missed else None
 
     def _on_at_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         self._counts[msg.node_id] = time.monotonic(), msg.data["online"], msg.data["total"]

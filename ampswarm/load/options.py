@@ -16,6 +16,7 @@ from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, seconds
+from ampswarm.results.slo import InvalidSlo, parse_slos
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
@@ -67,6 +68,19 @@ def _host_name(text: str) -> str:
     return text
 
 
+def slo_text(text: str) -> str:
+    """Return the value of `--slo`, which can be read.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no SLO.
+    """
+    try:
+        parse_slos(text.replace(";", "\n"))
+    except InvalidSlo as error:
+        raise argparse.ArgumentTypeError(f"{error}") from None
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     flag: str
@@ -75,6 +89,8 @@ class _Option:
     parse: Callable[[str], object]
     help: str
     in_web_ui: bool = True
+    is_repeatable: bool = False
+    """Whether it may be given several times. Its variable holds several values with `;` between."""
 
     @property
     def dest(self) -> str:
@@ -131,6 +147,17 @@ OPTIONS: Final = (
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
+    _Option("--slo", "AMPSWARM_SLO", (), slo_text,
+            "What the run has to hold, such as 'OCPP/BootNotification p99 < 250ms'; may be given again",
+            in_web_ui=False, is_repeatable=True),
+    _Option("--slo-file", "AMPSWARM_SLO_FILE", "", str,
+            "File with SLOs, one a line", in_web_ui=False),
+    _Option("--report-json", "AMPSWARM_REPORT_JSON", "", str,
+            "Write everything about the run to this file, as JSON", in_web_ui=False),
+    _Option("--junit-xml", "AMPSWARM_JUNIT_XML", "", str,
+            "Write the verdict to this file, as JUnit XML", in_web_ui=False),
+    _Option("--summary-md", "AMPSWARM_SUMMARY_MD", "", str,
+            "Write a summary to this file, as Markdown", in_web_ui=False),
 )  # fmt: skip
 """Every option of Ampswarm, with its environment variable and default."""
 
@@ -141,12 +168,16 @@ def add_options(parser: LocustArgumentParser) -> None:
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
     for option in OPTIONS:
-        more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
+        more: dict[str, Any] = {}
+        if option.parse is boolean:
+            more = {"nargs": "?", "const": True}
+        elif option.is_repeatable:
+            more = {"action": "append"}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
         parser.add_argument(
             option.flag,
             env_var=option.variable,
-            default=option.default,
+            default=None if option.is_repeatable else option.default,
             type=option.parse,
             metavar=option.dest.rsplit("_", 1)[-1].upper(),
             help=option.help,

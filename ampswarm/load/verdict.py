@@ -1,0 +1,278 @@
+"""What a run comes to: SLOs, whether its numbers can be trusted, the exit status, and the files that say so."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import gevent
+import locust
+from gevent.lock import RLock
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import StatsError
+
+from ampswarm.load.options import InvalidOption
+from ampswarm.results.junit import to_junit
+from ampswarm.results.markdown import to_markdown
+from ampswarm.results.report import Report, Status, Verdict, build, write_whole
+from ampswarm.results.slo import InvalidSlo, Outcome, Slo, judge, parse_slos
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+    from ampswarm.load.incidents import Incidents
+    from ampswarm.load.online_verdict import OnlineVerdict
+    from ampswarm.load.recorder import Recorder
+    from ampswarm.load.reports import Reports
+
+logger: Final = logging.getLogger("ampswarm")
+
+EXIT_MISSED: Final = 3
+EXIT_INVALID: Final = 4
+_SECRETS: Final = ("password", "secret", "token", "login", "key", "auth")
+"""What the name of an option has in it whose value nobody else should see."""
+_SIMPLE: Final = (str, int, float, bool, list)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options ask for."""
+
+    slos: tuple[Slo, ...]
+    files: Mapping[str, Path]
+    """`report_json`, `junit_xml` and `summary_md`, those that are wanted."""
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Wanted:
+        """Return it.
+
+        Raises:
+            InvalidOption: an SLO is none, or a file cannot be read or written.
+        """
+        slos: list[Slo] = []
+        for text in options.slo or ():
+            slos += _parsed(text.replace(";", "\n"), "--slo")
+        if options.slo_file:
+            try:
+                text = Path(options.slo_file).read_text()
+            except (OSError, UnicodeError) as error:
+                why = (error.strerror if isinstance(error, OSError) else None) or "is no text"
+                raise InvalidOption(f"--slo-file {options.slo_file}: {why}") from None
+            found = _parsed(text, options.slo_file)
+            if not found:
+                raise InvalidOption(f"--slo-file {options.slo_file}: there is no SLO in it")
+            slos += found
+        names = ("report_json", "junit_xml", "summary_md")
+        files = {name: Path(getattr(options, name)) for name in names if getattr(options, name)}
+        for name, path in files.items():
+            _check_writable(f"--{name.replace('_', '-')} {path}", path)
+        return cls(tuple(slos), files)
+
+
+def _parsed(text: str, where: str) -> list[Slo]:
+    try:
+        return parse_slos(text, "" if where == "--slo" else where)
+    except InvalidSlo as error:
+        raise InvalidOption(f"{where}: {error}" if where == "--slo" else f"--slo-file {error}") from None
+
+
+def _check_writable(what: str, path: Path) -> None:
+    if path.is_dir():
+        raise InvalidOption(f"{what}: is a folder")
+    try:
+        # Where the file will be, and as it will be written.
+        probe = path.with_name(f".{path.name}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InvalidOption(f"{what}: {error.strerror}") from None
+
+
+class Judge:
+    """Judges each test once all its numbers are there, and decides the exit status.
+
+    Args:
+        environment: Locust's, with its runner.
+        wanted: SLOs and files.
+        recorder: has the samples.
+        reports: brings them together.
+        incidents: what happened.
+        online: what `--require-online` comes to.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        wanted: Wanted,
+        recorder: Recorder,
+        reports: Reports,
+        incidents: Incidents,
+        online: OnlineVerdict,
+    ) -> None:
+        self._environment = environment
+        self._wanted = wanted
+        self._recorder = recorder
+        self._reports = reports
+        self._incidents = incidents
+        self._online = online
+        self._lock = RLock()
+        self._is_judged = True
+        self._has_set_status = False
+        self._began = self._ended = time.time()
+        self._seconds = 0.0
+        self._size = 0
+        self._workers = 0
+        self.reasons: list[Callable[[], list[str]]] = [self._silent]
+        """Return why the numbers of this test cannot be trusted."""
+        self.sections: dict[str, Callable[[], Any]] = {"events": incidents.as_list}
+        """Return what else the report has, by name; nothing is written of what is empty."""
+        self.report: Report | None = None
+        """Of the last test that was judged."""
+        listen = environment.events
+        listen.test_start.add_listener(lambda **_: self._begin())
+        listen.test_stopping.add_listener(lambda **_: self._end())
+        listen.test_stop.add_listener(lambda **_: gevent.spawn(self.conclude))
+        listen.quitting.add_listener(lambda **_: self.conclude())
+
+    def _begin(self) -> None:
+        self._is_judged = False
+        self._began = time.time()
+
+    def _end(self) -> None:
+        self._ended = time.time()
+        self._seconds = self._recorder.elapsed
+        runner: Any = self._environment.runner
+        self._size = runner.target_user_count
+        self._workers = runner.worker_count if isinstance(runner, MasterRunner) else 1
+
+    def conclude(self) -> None:
+        """Wait until all is there, judge, write the files; once for each test, and nothing on a worker."""
+        if isinstance(self._environment.runner, WorkerRunner):
+            return
+        with self._lock:
+            self._reports.finish()
+            self._online.decide()
+            if self._is_judged:
+                if self.report is None:
+                    self._without_a_test()
+                return
+            self._is_judged = True
+            verdict = self._judge()
+            status = self._exit_status(verdict)
+            self._exit_with(status)
+            self.report = self._build(verdict, status)
+            self._write(self.report)
+
+    def _without_a_test(self) -> None:
+        if self._wanted.slos:
+            logger.error("no test was run: no SLO can have held")
+        self._exit_with(EXIT_MISSED if self._wanted.slos else self._online.exit_status)
+
+    def _exit_with(self, status: int | None) -> None:
+        # Of the last test; and not over what a scenario's own code has set.
+        if status is not None or self._has_set_status:
+            self._environment.process_exit_code = status
+            self._has_set_status = status is not None
+
+    def _silent(self) -> list[str]:
+        return [f"worker {each}: its last report did not come" for each in self._reports.silent]
+
+    def _judge(self) -> Verdict:
+        judgements = [judge(each, self._recorder.timeline, self._seconds) for each in self._wanted.slos]
+        verdict = Verdict(judgements, [reason for source in self.reasons for reason in source()])
+        for judgement in judgements:
+            level = logging.INFO if judgement.outcome is Outcome.HELD else logging.ERROR
+            logger.log(level, "SLO %s", judgement)
+        for reason in verdict.invalid:
+            logger.error("the run is invalid: %s", reason)
+        if verdict.status is not Status.NONE:
+            level = logging.INFO if verdict.status is Status.PASSED else logging.ERROR
+            logger.log(level, "verdict: %s", verdict.status)
+        return verdict
+
+    def _exit_status(self, verdict: Verdict) -> int | None:
+        match verdict.status:
+            case Status.INVALID:
+                return EXIT_INVALID
+            case Status.MISSED:
+                return EXIT_MISSED
+            case Status.PASSED:
+                # A request that failed is what the SLOs make of it, and not Locust's own status 1.
+                return self._online.exit_status or 0
+        return self._online.exit_status
+
+    def _build(self, verdict: Verdict, status: int | None) -> Report:
+        environment = self._environment
+        errors = [
+            (each.method, each.name, StatsError.parse_error(each.error), each.occurrences)
+            for each in environment.stats.errors.values()
+        ]
+        sections = {name: source() for name, source in self.sections.items()}
+        return build(
+            run={
+                "began": _iso(self._began),
+                "ended": _iso(self._ended),
+                "seconds": round(self._seconds, 3),
+                "scenario": environment.locustfile or "",
+                "host": _without_credentials(environment.host),
+                "charge_points": self._size,
+                "workers": self._workers,
+                "versions": {
+                    "ampswarm": version("ampswarm"),
+                    "locust": locust.__version__,
+                    "python": platform.python_version(),
+                    "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+                },
+                "options": _public(environment.parsed_options),
+            },
+            verdict=verdict,
+            exit_status=status,
+            timeline=self._recorder.timeline,
+            errors=errors,
+            sections={name: section for name, section in sections.items() if section},
+        )
+
+    def _write(self, report: Report) -> None:
+        writers: dict[str, Callable[[Path], None]] = {
+            "report_json": report.save,
+            "junit_xml": lambda path: write_whole(path, to_junit(report)),
+            "summary_md": lambda path: write_whole(path, to_markdown(report).encode()),
+        }
+        for name, path in self._wanted.files.items():
+            try:
+                writers[name](path)
+            except OSError as error:
+                logger.error("--%s %s: %s", name.replace("_", "-"), path, error.strerror)
+                # Whoever waits for it must not take the run for one that has said all.
+                self._exit_with(self._environment.process_exit_code or 1)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _without_credentials(host: str | None) -> str | None:
+    if not host:
+        return None
+    try:
+        parts = urlsplit(host)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    except ValueError:
+        return None
+
+
+def _public(options: argparse.Namespace | None) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in sorted(vars(options).items() if options is not None else ())
+        if (value is None or isinstance(value, _SIMPLE)) and not any(each in name for each in _SECRETS)
+    }

@@ -1,0 +1,190 @@
+"""A test that ends in a verdict: exit status, JSON, JUnit and Markdown, in one process and with workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ampswarm.results.report import load
+from tests.processes import CentralSystem, Locust, Run, free_port, run_locust
+
+PASSING = ("OCPP/BootNotification p99 < 60s", "FLOW/online max < 60s", "fail_ratio < 0.1%", "DUE/* p99.9 < 60s")
+MISSED = ("OCPP/BootNotification p99 < 1us", "FLOW/online max < 1us", "OCPP/* count > 1000000")
+NO_SAMPLE = ("OCPP/Authorize p99 < 1s",)
+
+
+def files(tmp_path: Path) -> tuple[str, ...]:
+    return (
+        *("--report-json", str(tmp_path / "report.json")),
+        *("--junit-xml", str(tmp_path / "junit.xml")),
+        *("--summary-md", str(tmp_path / "summary.md")),
+    )
+
+
+def slos(*texts: str) -> tuple[str, ...]:
+    return tuple(part for text in texts for part in ("--slo", text))
+
+
+def outcomes(tmp_path: Path) -> dict[str, str]:
+    """Return what each SLO came to, from the JSON report, which keeps to its schema."""
+    report = load(tmp_path / "report.json")
+    return {each["slo"]: each["outcome"] for each in report.data["verdict"]["slos"]}
+
+
+def junit(tmp_path: Path) -> dict[str, str]:
+    """Return what each test case came to."""
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]
+    results = {}
+    for case in suite.findall("testcase"):
+        kinds = [each.tag for each in case if each.tag != "system-out"]
+        results[case.get("name", "")] = kinds[0] if kinds else "passed"
+    return results
+
+
+def test_a_run_whose_slos_hold_passes(central_system: CentralSystem, tmp_path: Path) -> None:
+    """Status 0, and each file says so."""
+    run = run_locust(
+        tmp_path, "--headless", "-u", "10", "-t", "4s", "--host", central_system.url, *slos(*PASSING), *files(tmp_path)
+    )
+    assert run.status == 0, run.output
+    assert dict.fromkeys(PASSING, "held") == outcomes(tmp_path)
+    assert {**dict.fromkeys(PASSING, "passed"), "the generator's numbers can be trusted": "passed"} == junit(tmp_path)
+    assert (tmp_path / "summary.md").read_text().startswith("# Passed: every SLO held\n")
+    assert "verdict: passed" in run.output
+
+
+def test_a_run_that_misses_an_slo_fails_with_status_3(central_system: CentralSystem, tmp_path: Path) -> None:
+    """One of them suffices; one without a sample is no pass either."""
+    slo_file = tmp_path / "slos.txt"
+    slo_file.write_text("# from a file\n" + "\n".join((*MISSED, *NO_SAMPLE)) + "\n")
+    run = run_locust(
+        tmp_path, "--headless", "-u", "10", "-t", "4s", "--host", central_system.url,
+        *files(tmp_path), "--slo-file", str(slo_file), env={"AMPSWARM_SLO": ";".join(PASSING[:2])},
+    )  # fmt: skip
+    assert run.status == 3, run.output
+    expected = {
+        **dict.fromkeys(PASSING[:2], "held"), **dict.fromkeys(MISSED, "missed"), **dict.fromkeys(NO_SAMPLE, "no sample")
+    }  # fmt: skip
+    assert expected == outcomes(tmp_path)
+    words = {"held": "passed", "missed": "failure", "no sample": "error"}
+    cases = {slo: words[outcome] for slo, outcome in expected.items()}
+    assert {**cases, "the generator's numbers can be trusted": "passed"} == junit(tmp_path)
+    assert (tmp_path / "summary.md").read_text().startswith("# Missed\n")
+    assert load(tmp_path / "report.json").data["verdict"]["exit_status"] == 3
+
+
+def test_failed_requests_are_what_the_slos_make_of_them(tmp_path: Path) -> None:
+    """Locust's own status for any failure is 1; with SLOs, they alone decide."""
+    host = f"ws://127.0.0.1:{free_port()}"
+    common = ("--headless", "-u", "2", "-t", "2s", "--host", host, "--reconnect-max", "1")
+    allowed = run_locust(tmp_path, *common, *slos("fail_ratio <= 100%"))
+    assert allowed.status == 0, allowed.output
+    refused = run_locust(tmp_path, *common, *slos("fail_ratio < 1%"))
+    assert refused.status == 3, refused.output
+    without = run_locust(tmp_path, *common)
+    assert without.status == 1, without.output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            ("--slo", "OCPP/Heartbeat p99 < 250"),
+            "--slo or AMPSWARM_SLO: 'OCPP/Heartbeat p99 < 250', at the end: a time without",
+        ),
+        (("--slo-file", "{tmp}/none.txt"), "--slo-file {tmp}/none.txt: No such file or directory"),
+        (("--slo-file", "{tmp}/bad.txt"), "--slo-file {tmp}/bad.txt:2: 'p99 is < 1s', at 'is < 1s': no comparison"),
+        (("--slo-file", "{tmp}/empty.txt"), "--slo-file {tmp}/empty.txt: there is no SLO in it"),
+        (("--report-json", "{tmp}"), "--report-json {tmp}: is a folder"),
+        (("--junit-xml", "{tmp}/none/junit.xml"), "--junit-xml {tmp}/none/junit.xml: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_judged_or_written_is_refused_before_the_test(
+    tmp_path: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    """One line, status 2; not after an hour of load."""
+    (tmp_path / "bad.txt").write_text("p50 < 1s\np99 is < 1s\n")
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    run = run_locust(
+        tmp_path, "--headless", "-u", "1", "-t", "5s", "--host", "ws://127.0.0.1:9",
+        *(each.format(tmp=tmp_path) for each in options),
+    )  # fmt: skip
+    assert run.status == 2, run.output
+    errors = [line for line in run.output.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert complaint.format(tmp=tmp_path) in errors[0]
+    assert "Traceback" not in run.output
+
+
+def test_the_environment_is_named_where_it_is_wrong(tmp_path: Path) -> None:
+    """A pipeline's variables are where its mistakes are."""
+    run = run_locust(tmp_path, "--headless", "-t", "5s", env={"AMPSWARM_SLO": "p99 < 1s; p50"})
+    assert run.status == 2, run.output
+    assert "--slo or AMPSWARM_SLO: 'p50', at the end" in run.output
+
+
+def distributed(tmp_path: Path, url: str, *options: str, seconds: int = 8, users: int = 30) -> Run:
+    port = str(free_port())
+    worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
+    master = (
+        "--master", "--headless", "--expect-workers", "2", "--master-bind-port", port, "-t", f"{seconds}s",
+        "-u", f"{users}", "--host", url, *options,
+    )  # fmt: skip
+    with (
+        Locust(tmp_path, *worker, name="worker-1") as first,
+        Locust(tmp_path, *worker, name="worker-2") as second,
+        Locust(tmp_path, *master, name="master") as locust,
+    ):
+        run = locust.wait()
+        assert [first.wait().status, second.wait().status] == [0, 0]
+    return run
+
+
+def calls_received(central_system: CentralSystem) -> dict[str, int]:
+    received: dict[str, int] = central_system.summary()["calls"]
+    return received
+
+
+def test_with_workers_every_call_is_accounted_for(central_system: CentralSystem, tmp_path: Path) -> None:
+    """What charge points count by message id, what is measured, what Locust's table shows and what the central
+    system has received are the same, to the message.
+    """
+    run = distributed(tmp_path, central_system.url, *slos(*PASSING, *NO_SAMPLE), *files(tmp_path))
+    assert run.status == 3, run.output
+    assert {**dict.fromkeys(PASSING, "held"), **dict.fromkeys(NO_SAMPLE, "no sample")} == outcomes(tmp_path)
+    data: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
+    assert data["run"]["workers"] == 2
+    assert data["fleet"] == {"charge_points": 30, "online": 30}
+    calls = {action: {"failed": 0, "cut_off": 0, **counts} for action, counts in data["calls"].items()}
+    for action, counts in calls.items():
+        assert counts["sent"] == counts["answered"] + counts["failed"] + counts["cut_off"], action
+        ended = counts["answered"] + counts["failed"]
+        rows = {
+            (row["type"], row["name"]): row["count"] for row in data["statistics"] if row["type"] in {"OCPP", "DUE"}
+        }
+        assert rows["OCPP", action] == rows["DUE", action] == ended
+        assert run.rows[f"OCPP/{action}"].requests == run.rows[f"DUE/{action}"].requests == ended
+    assert {action: counts["sent"] for action, counts in calls.items()} == calls_received(central_system)
+    for row in data["timeline"]["rows"]:
+        total = sum(window["count"] for window in row["windows"])
+        assert total == next(
+            each["count"] for each in data["statistics"] if (each["type"], each["name"]) == (row["type"], row["name"])
+        )
+
+
+def test_the_aggregated_row_counts_each_sample_once(central_system: CentralSystem, tmp_path: Path) -> None:
+    """DUE and the parts of a connect are other views of what is in it already."""
+    run = run_locust(tmp_path, "--headless", "-u", "5", "-t", "3s", "--host", central_system.url)
+    rows = run.rows
+    counted = [
+        row.requests for name, row in rows.items()
+        if not name.startswith(("DUE/", "/")) and name not in {"WS/tcp", "WS/tls", "WS/upgrade"}
+    ]  # fmt: skip
+    assert sum(counted) == rows["/Aggregated"].requests
+    assert rows["WS/tcp"].requests == rows["WS/upgrade"].requests == rows["WS/connect"].requests == 5
+    # Below a millisecond, and with more than one digit.
+    assert 0 < rows["WS/tcp"].average < rows["WS/connect"].average
