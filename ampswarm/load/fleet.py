@@ -25,6 +25,7 @@ from ampswarm.load.drivers import day_offset
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
+from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
@@ -37,7 +38,9 @@ from ampswarm.load.options import (
     check_form,
 )
 from ampswarm.load.population import FleetFile, Population
+from ampswarm.load.reports import Reports
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
+from ampswarm.load.web_tabs import add_tab
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
 
@@ -86,6 +89,10 @@ class Fleet:
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
         self._settings: Settings | None = None
+        self.reports: Reports
+        """On the way to the master; there once Locust has begun."""
+        self.health: GeneratorHealth
+        """How this process, or all of them, are; there once Locust has begun."""
         # Not the same for all workers: their charge points would start in the same instants.
         self._spread = self.random.random()
 
@@ -349,6 +356,9 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
+    # Before the other verdicts: Locust tells its last listener first that it quits, and invalid goes over the others.
+    fleet.reports = Reports(environment, runner)
+    fleet.health = GeneratorHealth(environment, runner, fleet.reports, lambda: len(fleet.charge_points))
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
@@ -358,6 +368,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
         _guard_form(web_ui)
+        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
 
 
 def _interrupt() -> None:
