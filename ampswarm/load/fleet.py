@@ -9,12 +9,10 @@ import signal
 import sys
 import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
-import locust.argument_parser
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -27,6 +25,7 @@ from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_f
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import (
@@ -330,9 +329,7 @@ def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN
 
 
 def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) -> None:  # noqa: ANN401
-    # A worker works through a spawn message in the loop that its charge points live in, and Locust
-    # makes its parser anew for each of 60 options then: 66 ms during which nobody is served.
-    locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
+    mend_locust()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, _interrupt)
     _apply_defaults(environment)
