@@ -119,6 +119,7 @@ class Watch:
         self._charge_points = self._count()
         self._failures = CENSUS.without_file, CENSUS.without_port
         self._asked_at = self._distance = None
+        self._farthest(self._began)  # at once: the master learns that there is somebody to miss
         gc.callbacks.append(self._on_gc)
         self._greenlet = gevent.spawn(self._run)
 
@@ -356,6 +357,8 @@ class GeneratorHealth:
 
     def _on_question(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         self._runner.send_message(ANSWER, msg.data, client_id=msg.node_id)
+        if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
+            self.generators.expect(self._name(msg.node_id))
 
     def _on_answer(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         if self._watch is not None:

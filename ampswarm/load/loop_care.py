@@ -36,8 +36,8 @@ def mend_locust() -> None:
     locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
     # It counts its users by class five times for each spawn message and once for each report, 1.5 ms at 5,000.
     # Most fleets are of one class, and a group knows its size.
-    by_looking = Runner.user_classes_count.fget
-    assert by_looking is not None
+    original: Any = Runner.user_classes_count
+    by_looking = original.fget
 
     def user_classes_count(runner: Any) -> dict[str, int]:  # noqa: ANN401
         if len(runner.user_classes) == 1:

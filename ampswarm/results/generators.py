@@ -34,19 +34,26 @@ class _History:
     """Rows of the worst values, which stand for more time as there are more of them."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self._rows: list[Row] = []
         self._each = 1
+        # What will be the next one.
         self._pending: list[Row] = []
 
+    @property
+    def rows(self) -> list[Row]:
+        """All of them."""
+        return [*self._rows, worst_of(self._pending)] if self._pending else self._rows
+
     def add(self, row: Row) -> None:
+        """Add what was seen in another second."""
         self._pending.append(row)
         if len(self._pending) < self._each:
             return
-        self.rows.append(worst_of(self._pending))
+        self._rows.append(worst_of(self._pending))
         self._pending = []
-        if len(self.rows) >= MAX_ROWS:
+        if len(self._rows) >= MAX_ROWS:
             self._each *= 2
-            self.rows = [worst_of(self.rows[index : index + 2]) for index in range(0, len(self.rows), 2)]
+            self._rows = [worst_of(self._rows[index : index + 2]) for index in range(0, len(self._rows), 2)]
 
 
 @dataclass(slots=True)
@@ -131,6 +138,13 @@ class Generators:
     def __len__(self) -> int:
         return len(self._known)
 
+    def expect(self, name: str) -> Generator:
+        """Take note of a generator that has begun; return what is known of it."""
+        generator = self._known.get(name)
+        if generator is None:
+            generator = self._known[name] = Generator(name, Judge(self._limits))
+        return generator
+
     def accept(self, name: str, packed: object, elapsed: float, *, is_last: bool = False) -> list[Said]:
         """Take readings; return what is to be logged.
 
@@ -146,12 +160,10 @@ class Generators:
         if not isinstance(packed, list):
             raise ValueError("no readings of a generator")  # noqa: TRY004  as for whatever else is none
         readings = [Reading.unpack(each) for each in packed]
-        generator = self._known.get(name)
-        if generator is None:
-            generator = self._known[name] = Generator(name, Judge(self._limits))
-            # Up to two reports, it is how long a message may take; above that, it came later.
-            if readings and elapsed - readings[0].at > 2 * REPORT_INTERVAL:
-                generator.offset = elapsed - readings[0].at
+        generator = self.expect(name)
+        # Up to two reports, it is how long a message may take; above that, it came later.
+        if generator.last is None and readings and elapsed - readings[0].at > 2 * REPORT_INTERVAL:
+            generator.offset = elapsed - readings[0].at
         generator.unheard = 0.0
         generator.is_done = is_last
         said = []
