@@ -175,6 +175,25 @@ def test_a_worker_that_was_killed_is_named(scene: Scene) -> None:
     assert "it was lost: nothing was heard of it after " in reasons_in_log(run)[0]
 
 
+def test_a_master_that_was_away_is_far(scene: Scene) -> None:
+    """Storms, steps and the end of a test reach the workers too late; the worker's own log says so, too."""
+    port = str(free_port())
+    with (
+        scene.worker("worker-1", port) as worker,
+        scene.locust(
+            "--master", "--expect-workers", "1", "--master-bind-port", port, "--max-master-distance", "1",
+        ) as locust,
+    ):  # fmt: skip
+        scene.until_all_are_there()
+        locust.process.send_signal(signal.SIGSTOP)
+        time.sleep(STOPPED)
+        locust.process.send_signal(signal.SIGCONT)
+        run = locust.wait()
+        assert "the master did not answer within " in worker.wait().output
+    assert run.status == INVALID, run.output
+    assert [found["kind"] for found in scene.section["findings"] if found["invalid"]] == ["master_distance"]
+
+
 def test_without_a_file_for_another_connection_it_is_the_generator_that_failed(scene: Scene) -> None:
     """And not the target, whatever the failures in the table say."""
     run = scene.locust(users=60, FILES="50").wait()

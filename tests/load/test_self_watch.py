@@ -8,8 +8,8 @@ import time
 import gevent
 import pytest
 
-from ampswarm.load.generator_health import Watch
 from ampswarm.load.loop_care import LoopCare
+from ampswarm.load.self_watch import Watch
 from ampswarm.results.health import Reading
 
 STALL = 0.3
