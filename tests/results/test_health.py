@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampswarm.load.options import OPTIONS
+from ampswarm.option_types import percent
+from ampswarm.results.generators import row_of
 from ampswarm.results.health import LAG_INTERVAL, LATE_SECONDS, Judge, Limits, Reading, count_lag, late_seconds
 from ampswarm.results.histogram import Histogram
 
@@ -190,3 +195,16 @@ def test_what_is_no_reading_is_refused(packed: object) -> None:
     """A worker of another version is an error in the log, and not the end of the master."""
     with pytest.raises(ValueError, match="no reading|no histogram"):
         Reading.unpack(packed)
+
+
+def test_the_page_names_every_limit_with_its_variable_and_default() -> None:
+    """Who reads that a run is invalid looks there."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "generator-health.md").read_text()
+    options = {each.dest: each for each in OPTIONS}
+    for limit in fields(Limits):
+        option = options[limit.name]
+        unit = "%" if option.parse is percent else "s"
+        assert f"| `{option.flag}` | `{option.variable}` | {option.default:g} {unit} |" in page
+        assert limit.default == option.default
+    for column in row_of(Reading(1.0, 1.0)):
+        assert f"`{column}`" in page
