@@ -198,5 +198,5 @@ class GeneratorHealth:
         self._reports.finish()
         reasons = self.reasons()
         if reasons:
-            logger.error("the run is invalid, for %d reasons; first: %s", len(reasons), reasons[0])
+            logger.error("the run is invalid (reasons: %d), exit status %d", len(reasons), EXIT_INVALID)
             self._environment.process_exit_code = EXIT_INVALID

@@ -87,6 +87,8 @@ class LoopCare:
             count = self._count()
             if count > most:
                 # While the fleet grows, and not only once it has: no collection looks at a charge point twice.
+                # Beyond its largest size only: of a fleet that shrinks and grows again and again, the first charge
+                # points stay in memory, and those after them do not.
                 most = count
                 _set_aside()
 

@@ -302,16 +302,16 @@ class Judge:
         limits = self._limits
         files, ports = reading.files, reading.busiest_ports
         if limits.max_open_files and files is not None and files >= limits.max_open_files:
-            yield _Verdict("open_files", True, files, f"{files:.0f} % of the files that it may open were open")  # noqa: FBT003
+            words = f"{files:.0f} % of the files that it may open were open"
+            yield _Verdict("open_files", is_invalid=True, value=files, words=words)
         if limits.max_ports and ports is not None and ports >= limits.max_ports:
-            words = (
-                "a connection found no free port"
-                if reading.ports_exhausted
-                else f"{ports:.0f} % of its ports were in use"
-            )
-            yield _Verdict("ports", True, ports, words)  # noqa: FBT003
+            words = f"{ports:.0f} % of its ports were in use"
+            if reading.ports_exhausted:
+                words = "a connection found no free port"
+            yield _Verdict("ports", is_invalid=True, value=ports, words=words)
         if limits.max_clock_jump and reading.clock_jump >= limits.max_clock_jump:
-            yield _Verdict("clock_jump", True, reading.clock_jump, f"its clock jumped by {reading.clock_jump:.3g} s")  # noqa: FBT003
+            words = f"its clock jumped by {reading.clock_jump:.3g} s"
+            yield _Verdict("clock_jump", is_invalid=True, value=reading.clock_jump, words=words)
         distance, limit = reading.distance, limits.max_master_distance
         if limit and distance is not None and distance > limit / 2:
             words = f"the master did not answer within {distance:.3g} s"
