@@ -10,7 +10,7 @@ import pytest
 
 from ampswarm.load.loop_care import LoopCare
 from ampswarm.load.self_watch import Watch
-from ampswarm.results.health import Reading
+from ampswarm.results.health import LAG_INTERVAL, Reading
 
 STALL = 0.3
 
@@ -87,6 +87,19 @@ def test_a_master_s_answer_is_timed_and_its_silence_too() -> None:
     distances = [reading.distance for reading in taken(watch)]
     assert all(each is not None for each in distances)
     assert (distances[-1] or 0) >= 0.5
+
+
+def test_a_clock_that_is_set_is_seen_however_soon_it_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timestamps in messages jump with it, and nothing else tells."""
+    ahead = [0.0]
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead[0])
+    watch = Watch(lambda: 0)
+    watch.begin()
+    for ahead[0] in (0.0, 7.5, 0.0):
+        gevent.sleep(2.5 * LAG_INTERVAL)
+    watch.end()
+    assert max(reading.clock_jump for reading in taken(watch)) == pytest.approx(7.5, abs=0.4)
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
