@@ -52,6 +52,17 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def percent(text: str) -> float:
+    """Return a share from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if isfinite(value) and 0 <= value <= 100:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a share in percent (0 to 100)")
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Return a parser that takes one of `choices`."""
 

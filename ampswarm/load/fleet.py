@@ -9,12 +9,10 @@ import signal
 import sys
 import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import gevent
-import locust.argument_parser
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -26,8 +24,10 @@ from ampswarm.load.drivers import day_offset
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
+from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.incidents import Incidents
+from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import (
@@ -44,6 +44,7 @@ from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
 from ampswarm.load.verdict import Judge, Wanted
+from ampswarm.load.web_tabs import add_tab
 from ampswarm.load.workers import WorkerWatch, answer_probes
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
@@ -98,6 +99,8 @@ class Fleet:
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
         self._settings: Settings | None = None
+        self.health: GeneratorHealth
+        """How this process, or all of them, are; there once Locust has begun."""
         # Not the same for all workers: their charge points would start in the same instants.
         self._spread = self.random.random()
 
@@ -342,9 +345,7 @@ def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN
 
 
 def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) -> None:  # noqa: ANN401
-    # A worker works through a spawn message in the loop that its charge points live in, and Locust
-    # makes its parser anew for each of 60 options then: 66 ms during which nobody is served.
-    locust.argument_parser.default_args_dict = cache(locust.argument_parser.default_args_dict)
+    mend_locust()
     keep_three_digits()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, _interrupt)
@@ -371,10 +372,13 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
+    fleet.health = GeneratorHealth(environment, runner, fleet.reports, lambda: len(fleet.charge_points))
     online = OnlineVerdict(environment, runner, fleet.online)
     if not isinstance(runner, WorkerRunner):
         judge = Judge(environment, _wanted(environment), fleet.recorder, fleet.reports, fleet.incidents, online)
         judge.sections |= {"calls": fleet.calls.as_dict, "fleet": lambda: online.last}
+        judge.sections["generators"] = fleet.health.section
+        judge.reasons.append(fleet.health.reasons)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: online.note())
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
@@ -382,6 +386,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
         _guard_form(web_ui)
+        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
 
 
 def _interrupt() -> None:

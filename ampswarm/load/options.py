@@ -15,7 +15,7 @@ from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
-from ampswarm.option_types import boolean, integer, name_variable, one_of, seconds
+from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, seconds
 from ampswarm.results.slo import InvalidSlo, parse_slos
 
 if TYPE_CHECKING:
@@ -158,6 +158,25 @@ OPTIONS: Final = (
             "Write the verdict to this file, as JUnit XML", in_web_ui=False),
     _Option("--summary-md", "AMPSWARM_SUMMARY_MD", "", str,
             "Write a summary to this file, as Markdown", in_web_ui=False),
+    # What the load generator must not be past: docs/reference/generator-health.md. 0 switches a limit off.
+    _Option("--max-loop-lag", "AMPSWARM_MAX_LOOP_LAG", 0.5, seconds(0.0, 3600),
+            "Seconds by which a generator's loop may be late; the run is invalid if it is for more than 1 s of 10"),
+    _Option("--max-generator-cpu", "AMPSWARM_MAX_GENERATOR_CPU", 95.0, percent,
+            "Percent of a core that a generator may use over 5 s; above, the run is invalid"),
+    _Option("--max-gc-pause", "AMPSWARM_MAX_GC_PAUSE", 0.5, seconds(0.0, 3600),
+            "Seconds of a pause for garbage collection; more than 1 s of longer ones in 10 s, and the run is invalid"),
+    _Option("--max-open-files", "AMPSWARM_MAX_OPEN_FILES", 95.0, percent,
+            "Percent of its limit of open files that a generator may use; above, the run is invalid"),
+    _Option("--max-ports", "AMPSWARM_MAX_PORTS", 95.0, percent,
+            "Percent of a host's ephemeral ports that may lead to one destination; above, the run is invalid"),
+    _Option("--max-generator-memory", "AMPSWARM_MAX_GENERATOR_MEMORY", 95.0, percent,
+            "Percent of a host's or container's memory in use over 5 s; above, the run is invalid"),
+    _Option("--max-clock-jump", "AMPSWARM_MAX_CLOCK_JUMP", 1.0, seconds(0.0, _DAY),
+            "Seconds by which a generator's clock may be set while a test runs; above, the run is invalid"),
+    _Option("--max-master-distance", "AMPSWARM_MAX_MASTER_DISTANCE", 5.0, seconds(0.0, 3600),
+            "Seconds that a worker's way to the master and back may take; above, the run is invalid"),
+    _Option("--gc-freeze", "AMPSWARM_GC_FREEZE", default=True, parse=boolean, help=
+            "Keep garbage collection rare, and away from charge points that are there: true or false"),
 )  # fmt: skip
 """Every option of Ampswarm, with its environment variable and default."""
 

@@ -31,6 +31,7 @@ from gevent.event import AsyncResult
 from websocket import ABNF, _handshake
 
 from ampswarm.load.credentials import Cause, TlsContexts, cause_of, certificate_alert, endpoint_for
+from ampswarm.load.socket_census import CENSUS
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ class Connector:
         except websocket.WebSocketException as error:
             raise ConnectFailed(f"no WebSocket handshake: {_first_words(error)}") from None
         except (OSError, ValueError) as error:
+            CENSUS.note_failure(error)
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise self._too_late() from None  # our own; the kernel's has a number
             raise ConnectFailed(describe(error), cause=cause_of(error)) from None
@@ -262,7 +264,9 @@ class BufferedSocket:
     Every operation waits in gevent's loop until `deadline`, then raises `TimeoutError`.
     """
 
-    __slots__ = ("_buffer", "_closed", "_in_handshake", "_readable", "_sock", "_tls", "deadline", "is_broken")
+    __slots__ = (
+        "_address", "_buffer", "_closed", "_in_handshake", "_readable", "_sock", "_tls", "deadline", "is_broken",
+    )  # fmt: skip
 
     def __init__(self, family: socket.AddressFamily, deadline: float) -> None:
         sock = _socket_type(family, socket.SOCK_STREAM)
@@ -274,6 +278,7 @@ class BufferedSocket:
         self._buffer = b""
         self._in_handshake = True
         self._closed = False  # websocket-client looks at it, and leaks the socket without
+        self._address: Any = None
         self.deadline = deadline
         """When operations give up, in seconds of the monotonic clock."""
         self.is_broken = False
@@ -342,6 +347,8 @@ class BufferedSocket:
             self._readable.close()
             self._tls = None
             self._sock.close()
+            if self._address is not None:
+                CENSUS.closed(self._address)
 
     def reset(self) -> None:
         """Close the socket with RST."""
@@ -358,10 +365,15 @@ class BufferedSocket:
             OSError: it cannot be reached, or `TimeoutError` at the deadline.
         """
         code = self._sock.connect_ex(address)
+        if code in (0, errno.EINPROGRESS):
+            # The same object for all: the resolver's.
+            self._address = address
+            CENSUS.by_address[address] += 1
         if code == errno.EINPROGRESS:
             self._wait_writable()
             code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
+            CENSUS.note_no_port(code, address)
             raise OSError(code, os.strerror(code))
 
     def start_tls(self, context: ssl.SSLContext, host: str) -> None:

@@ -192,11 +192,11 @@ class Judge:
         for judgement in judgements:
             level = logging.INFO if judgement.outcome is Outcome.HELD else logging.ERROR
             logger.log(level, "SLO %s", judgement)
-        for reason in verdict.invalid:
-            logger.error("the run is invalid: %s", reason)
         if verdict.status is not Status.NONE:
             level = logging.INFO if verdict.status is Status.PASSED else logging.ERROR
-            logger.log(level, "verdict: %s", verdict.status)
+            # Each was a line of its own when it happened.
+            why = f": {'; '.join(verdict.invalid)}" if verdict.invalid else ""
+            logger.log(level, "verdict: %s%s", verdict.status, why)
         return verdict
 
     def _exit_status(self, verdict: Verdict) -> int | None:

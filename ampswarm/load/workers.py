@@ -34,6 +34,32 @@ def answer_probes(runner: WorkerRunner) -> None:
     runner.register_message(PROBE, lambda **_: None)
 
 
+def keep_stopping(runner: Any) -> None:  # noqa: ANN401  MasterRunner
+    """Let nothing start a test anew while the master stops it.
+
+    A rebalance that is under way then makes Locust believe that the test runs, and each worker that reports as
+    stopped is one more reason to share out the users again: the master waits for a minute, and workers go on.
+    """
+    start, update_state = runner.start, runner.update_state
+    is_stopping = False
+
+    def start_unless_stopping(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        if not is_stopping:
+            start(*args, **kwargs)
+
+    def update_unless_stopping(state: str) -> None:
+        if not (is_stopping and state in (STATE_SPAWNING, STATE_RUNNING)):
+            update_state(state)
+
+    def note(*, stopping: bool) -> None:
+        nonlocal is_stopping
+        is_stopping = stopping
+
+    runner.start, runner.update_state = start_unless_stopping, update_unless_stopping
+    runner.environment.events.test_stopping.add_listener(lambda **_: note(stopping=True))
+    runner.environment.events.test_stop.add_listener(lambda **_: note(stopping=False))
+
+
 class WorkerWatch:
     """Looks after the workers of a master, once a second.
 
@@ -49,10 +75,13 @@ class WorkerWatch:
         self._incidents = incidents
         self._missing: set[str] = set()
         self._not_found: dict[str, int] = {}
+        self._known: set[str] = set()
         self._strangers: set[str] = set()
         self._wrong_size = 0
         self.lost: list[str] = []
         """Workers that went missing during this test, in order."""
+        keep_stopping(runner)
+        runner.environment.events.worker_connect.add_listener(lambda client_id, **_: self._known.add(client_id))
         runner.environment.events.worker_report.add_listener(self._on_report)
         gevent.spawn(self._run)
 
@@ -109,7 +138,7 @@ class WorkerWatch:
 
     def _on_report(self, client_id: str, **_: object) -> None:
         """Send a worker away that never came to this master: it runs for one that is gone, with leases of that one."""
-        if client_id in self._runner.worker_indexes or client_id in self._strangers:
+        if client_id in self._known or client_id in self._strangers:
             return
         self._strangers.add(client_id)
         logger.warning("worker %s runs for a master that is gone: it is told to quit", client_id)

@@ -47,10 +47,10 @@ class Swarm:
         args = ("--worker", "--master-host", "127.0.0.1", "--master-port", self._port)
         return Locust(self._tmp_path, *args, locustfile=self._locustfile, name=f"worker-{number}")
 
-    def master(self, workers: int = 2, name: str = "master") -> Locust:
+    def master(self, *options: str, workers: int = 2, name: str = "master") -> Locust:
         args = (
             "--master", "--headless", "--expect-workers", f"{workers}", "--master-bind-port", self._port,
-            "-u", f"{FLEET}", "--host", self._url, "--require-online",
+            "-u", f"{FLEET}", "--host", self._url, "--require-online", *options,
         )  # fmt: skip
         return Locust(self._tmp_path, *args, locustfile=self._locustfile, name=name)
 
@@ -75,7 +75,8 @@ def test_the_charge_points_of_a_worker_that_dies_come_back_elsewhere(witness: Ce
         until(lambda: len(set(booted(witness))) == FLEET + FLEET // 2)
         master.process.terminate()
         run = master.wait()
-    assert run.status == 0, run.output
+    # Its last seconds are missing, and the fleet was smaller for a while: no numbers to judge a target by.
+    assert run.status == 4, run.output
     assert f"{FLEET} of {FLEET} charge points were online when the test ended" in run.output
     assert f"is gone: its {FLEET // 2} identities are free again" in run.output
     assert witness.summary()["events"].get("connections replaced") is None
@@ -94,7 +95,7 @@ def test_a_worker_that_hangs_keeps_its_identities(witness: CentralSystem, tmp_pa
         until(lambda: witness.connections == FLEET)
         master.process.terminate()
         run = master.wait()
-    assert run.status == 0, run.output
+    assert run.status == 4, run.output
     assert f"{FLEET} of {FLEET} charge points were online when the test ended" in run.output
     boots = booted(witness)
     assert len(set(boots)) == len(boots) == FLEET + FLEET // 2
@@ -104,7 +105,12 @@ def test_a_worker_that_hangs_keeps_its_identities(witness: CentralSystem, tmp_pa
 def test_a_run_that_lost_all_its_workers_fails(witness: CentralSystem, tmp_path: Path) -> None:
     """The master must neither hang nor pass on the word of workers that are gone."""
     swarm = Swarm(tmp_path, witness.url)
-    with swarm.master() as master, swarm.worker(1) as first, swarm.worker(2) as second:
+    # Without this limit: else it is invalid, which goes before that.
+    with (
+        swarm.master("--max-master-distance", "0") as master,
+        swarm.worker(1) as first,
+        swarm.worker(2) as second,
+    ):
         until(lambda: witness.connections == FLEET)
         for victim in (first, second):
             os.killpg(victim.process.pid, signal.SIGKILL)
