@@ -37,6 +37,10 @@ from ampswarm.load.options import (
     check_form,
 )
 from ampswarm.load.population import FleetFile, Population
+from ampswarm.load.reports import Reports
+from ampswarm.load.storm_page import add_storm_page
+from ampswarm.load.storm_spec import InvalidStorm, Storm, parse_storm, parse_storms
+from ampswarm.load.storms import Storms
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
@@ -62,6 +66,11 @@ class Fleet:
         pool: where identities' numbers come from.
         inquiry: where a worker gets the fleet file from; `None` in any other process.
     """
+
+    reports: Reports
+    """What the processes of a run tell each other; set when Locust begins, as `storms` is."""
+    storms: Storms
+    """The storms of a test."""
 
     def __init__(self, environment: Environment, pool: IdentityPool, inquiry: FleetInquiry | None = None) -> None:
         self.environment = environment
@@ -295,6 +304,27 @@ class Fleet:
         self._spread = (self._spread + _GOLDEN_RATIO) % 1.0
         return self._spread
 
+    def storm(self, storm: Storm | str) -> None:
+        """Let a storm begin now over the whole fleet; from any process, without waiting.
+
+        Args:
+            storm: as `--storm` takes it, without `at`, which does not count.
+
+        Raises:
+            InvalidStorm: what was written is none.
+            StormNotPossible: no test runs.
+        """
+        self.storms.strike(parse_storm(storm) if isinstance(storm, str) else storm)
+
+    def planned_storms(self) -> tuple[Storm, ...]:
+        """Return the storms of the options, or else those of the scenario.
+
+        Raises:
+            InvalidStorm: one of the scenario's is none.
+        """
+        scenarios = (text for each in self.environment.user_classes for text in getattr(each, "storms", ()))
+        return self.settings.storms or tuple(storm for text in scenarios for storm in parse_storms(text))
+
     def online(self) -> tuple[int, int]:
         """Return how many charge points are online and get answers, and how many there are."""
         online = sum(each.is_online and each.is_heard for each in self.charge_points)
@@ -351,6 +381,8 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         office.source = fleet.fleet_source()
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
+    fleet.reports = Reports(environment, runner)
+    fleet.storms = Storms(environment, runner, fleet.reports, fleet.planned_storms)
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.quitting.add_listener(lambda **_: verdict.decide())
@@ -358,6 +390,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
         _guard_form(web_ui)
+        add_storm_page(web_ui, fleet.storms)
 
 
 def _interrupt() -> None:
@@ -390,7 +423,8 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             counts = size if size is not None and options.concurrency_level == 1 else None
             options.num_users = counts or options.concurrency_level
         _check_credentials(environment, fleet)
-    except (InvalidFleetFile, InvalidOption) as error:
+        fleet.planned_storms()
+    except (InvalidFleetFile, InvalidOption, InvalidStorm) as error:
         _exit(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}

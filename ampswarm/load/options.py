@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
+from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, seconds
 
@@ -75,6 +76,8 @@ class _Option:
     parse: Callable[[str], object]
     help: str
     in_web_ui: bool = True
+    is_repeatable: bool = False
+    """Whether the flag may be there several times; the values then stand in one text, with `;` between them."""
 
     @property
     def dest(self) -> str:
@@ -128,11 +131,28 @@ OPTIONS: Final = (
             "Check the central system's certificate: true or false", in_web_ui=False),
     _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
             "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
+    _Option("--storm", "AMPSWARM_STORM", "", storms_text, is_repeatable=True, help=
+            'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
+            "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
 )  # fmt: skip
 """Every option of Ampswarm, with its environment variable and default."""
+
+
+class _Join(argparse.Action):
+    """Joins the values of a repeated flag: a list would not survive the web UI's form."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        before = getattr(namespace, self.dest, "")
+        setattr(namespace, self.dest, f"{before};{values}" if before else values)
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -142,6 +162,8 @@ def add_options(parser: LocustArgumentParser) -> None:
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
     for option in OPTIONS:
         more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
+        if option.is_repeatable:
+            more = {"action": _Join}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
         parser.add_argument(
             option.flag,
@@ -203,6 +225,8 @@ class Settings:
     """Of drivers; 0 leaves it to the fleet file."""
     fleet: str
     """Path of the fleet file on the master; empty for none."""
+    storms: tuple[Storm, ...]
+    """Those that are planned; empty leaves it to the scenario."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Settings:
@@ -234,6 +258,7 @@ class Settings:
             start_hour=options.start_hour,
             end_sessions=options.end_sessions,
             fleet=options.fleet,
+            storms=parse_storms(options.storm),
         )
 
     def tls_context(self) -> ssl.SSLContext:

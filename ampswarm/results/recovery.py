@@ -182,7 +182,7 @@ def table(section: Mapping[str, Any]) -> list[str]:
                 "outboxes drained within",
                 *(_seconds(outbox[key]) for key in ("p50_seconds", "p99_seconds", "max_seconds", "seconds_until_all")),
             )
-            + f"   {outbox['drained']} of {outbox['charge_points']}, with {outbox['messages']} messages"
+            + f"   {outbox['drained']} of {outbox['charge_points']}, {outbox['messages']} messages"
         )
     else:
         lines.append(_row("outboxes drained within", "none had to"))

@@ -102,7 +102,7 @@ def test_the_table_says_it_in_words() -> None:
         "                                          40  HTTP 503 Service Unavailable",
         "                                           2  connection refused",
         "                                         p50           p99           max     all since",
-        "  outboxes drained within             0.30 s        0.30 s        0.30 s         never   1 of 2, with 5 messages",
+        "  outboxes drained within             0.30 s        0.30 s        0.30 s         never   1 of 2, 5 messages",
         "  those not hit, p50 / p99 ms         before        during         after",
         "    OCPP                           1.5 / 1.5       15 / 15             -",
         "    DUE                            2.5 / 2.5     250 / 250             -",
