@@ -498,9 +498,9 @@ class ChargePointUser(User):
         finally:
             self._may_be_woken = False
         if message is not None:
-            self._take(message)
+            self._hear(message)
 
-    def _take(self, message: bytes | Control) -> None:
+    def _hear(self, message: bytes | Control) -> None:
         station = self.charge_point
         now = time.monotonic()
         if message is Control.PING:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Any, Final
 
-from ampswarm.results.histogram import Histogram
+from ampswarm.results.histogram import Histogram, bucket
 from ampswarm.results.timeline import Timeline
 
 PERCENTS: Final = (50, 90, 99, 100)
@@ -200,7 +200,7 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _pair(latency: Mapping[str, Any]) -> str:
-    return f"{latency['p50_ms']:.4g} / {latency['p99_ms']:.4g}" if latency["count"] else "-"
+    return " / ".join(f"{bucket(latency[key]):g}" for key in ("p50_ms", "p99_ms")) if latency["count"] else "-"
 
 
 def _latency(histogram: Histogram) -> dict[str, float]:
