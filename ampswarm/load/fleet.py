@@ -20,6 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.bystanders import Bystanders
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
     from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.operators import Command
 
 logger: Final = logging.getLogger("ampswarm")
 
@@ -91,6 +93,9 @@ class Fleet:
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
+        self.bystanders = Bystanders()
+        # By identity: what an operator of this process has sent, and how far it has come.
+        self.commands: dict[str, Command] = {}
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -382,7 +387,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     fleet.reports = Reports(environment, runner)
-    fleet.storms = Storms(environment, runner, fleet.reports, fleet.planned_storms)
+    fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.quitting.add_listener(lambda **_: verdict.decide())

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
@@ -65,6 +66,17 @@ def _host_name(text: str) -> str:
         host = ""
     if not text or host != text.lower():
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address")
+    return text
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the URL of an operator API, as in http://localhost:8081")
     return text
 
 
@@ -134,6 +146,11 @@ OPTIONS: Final = (
     _Option("--storm", "AMPSWARM_STORM", "", storms_text, is_repeatable=True, help=
             'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
             "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
+    _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
+            "URL of the central system's operator API, for scenarios in which operators send commands",
+            in_web_ui=False),
+    _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
+            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),

@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from math import isfinite
 from random import Random
 from typing import Final
@@ -71,11 +72,11 @@ class Storm:
         It follows from the seed and the number alone, so the same charge points are hit wherever they live. The
         multiples of the golden ratio spread evenly: of any hundred in a row, a share of a half is about fifty.
         """
-        return (number * _GOLDEN_RATIO + (Random(self.seed).random() if self.seed else 0.0)) % 1.0  # noqa: S311
+        return (number * _GOLDEN_RATIO + _shift(self.seed)) % 1.0
 
     def hits(self) -> Callable[[int], bool]:
         """Return what tells, for the number of a charge point, whether the storm hits it."""
-        share, shift = self.share, self.place(0)
+        share, shift = self.share, _shift(self.seed)
         return lambda number: (number * _GOLDEN_RATIO + shift) % 1.0 < share
 
     def moment(self, number: int) -> float:
@@ -89,6 +90,11 @@ class Storm:
         words += [f"{key}={_time(value)}" for key, value in (("for", self.away), ("over", self.over)) if value]
         words += [f"{key}={value}" for key, value in (("seed", self.seed), ("name", self.name)) if value]
         return " ".join(words)
+
+
+@cache
+def _shift(seed: int) -> float:
+    return Random(seed).random() if seed else 0.0  # noqa: S311  no secret
 
 
 def parse_storm(text: str) -> Storm:

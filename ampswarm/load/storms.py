@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import gevent
@@ -16,15 +15,14 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 
 from ampswarm.load.plight import Blow
 from ampswarm.load.storm_spec import Storm, parse_storm
-from ampswarm.ocppj.session import Answered, Failed
-from ampswarm.results.recovery import BEFORE, Recovery, tables
+from ampswarm.results.recovery import Recovery, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from locust.env import Environment
 
-    from ampswarm.charge_point.events import StationEvent
+    from ampswarm.load.bystanders import Bystanders
     from ampswarm.load.dark_connection import AnyConnection
     from ampswarm.load.reports import Reports
     from ampswarm.load.user import ChargePointUser
@@ -38,8 +36,6 @@ OVER: Final = "ampswarm_storm_over"
 WANTED: Final = "ampswarm_storm_wanted"
 """A worker's message: its scenario wants a storm."""
 
-_REMEMBERED: Final = 10_000
-"""Calls that a process remembers, for what was before a storm that nobody had announced."""
 _AFTERMATH: Final = 60.0
 """Seconds for which the others are looked at when all that were hit are back."""
 _BATCH: Final = 50
@@ -55,11 +51,10 @@ class StormNotPossible(Exception):  # noqa: N818
 class _Seen:
     """A storm as a process with charge points sees it."""
 
-    __slots__ = ("began", "counts", "hits", "left_behind")
+    __slots__ = ("began", "counts", "left_behind")
 
-    def __init__(self, storm: Storm, began: float) -> None:
+    def __init__(self, began: float) -> None:
         self.began = began
-        self.hits = storm.hits()
         self.counts = Recovery()
         self.left_behind: list[AnyConnection] = []
 
@@ -84,6 +79,7 @@ class Storms:
         environment: Locust's.
         runner: Locust's, of any kind.
         reports: what carries the counts of workers to the master.
+        bystanders: the Calls of this process.
         planned: returns the storms of this test, those of the options or of the scenario.
     """
 
@@ -92,11 +88,13 @@ class Storms:
         environment: Environment,
         runner: Any,  # noqa: ANN401
         reports: Reports,
+        bystanders: Bystanders,
         planned: Callable[[], Iterable[Storm]],
     ) -> None:
         self._environment = environment
         self._runner = runner
         self._reports = reports
+        self._bystanders = bystanders
         self._planned = planned
         self._is_worker = isinstance(runner, WorkerRunner)
         self._timers: list[gevent.Greenlet] = []
@@ -106,8 +104,6 @@ class Storms:
         self._seen: dict[int, _Seen] = {}
         self._results: dict[int, _Result] = {}
         self._is_told = True
-        # Number of the charge point, end of the Call, wire time and time since due in ms, whether it failed.
-        self._recent: deque[tuple[int, float, float, float, bool]] = deque(maxlen=_REMEMBERED)
         reports.add("storms", self._take, self._accept)
         events = environment.events
         events.test_start.add_listener(lambda **_: self._begin())
@@ -153,29 +149,12 @@ class Storms:
             for number, result in self._results.items()
         ]
 
-    def note(self, number: int, event: StationEvent) -> None:
-        """Take note of what a charge point observed; called for everything.
-
-        Args:
-            number: its number in the fleet.
-            event: what it observed.
-        """
-        if not isinstance(event, Answered | Failed):
-            return
-        ended = event.ended
-        wire, due = (ended - event.sent) * 1000, (ended - event.due) * 1000
-        failed = isinstance(event, Failed)
-        self._recent.append((number, ended, wire, due, failed))
-        for seen in self._seen.values():
-            if not seen.hits(number):
-                seen.counts.note_other(ended - seen.began, (wire, due), failed=failed)
-
     # -- the process that says when -----------------------------------------------------------
 
     def _begin(self) -> None:
         self._began = time.monotonic()
         self._seen.clear()
-        self._recent.clear()
+        self._bystanders.clear()
         if self._is_worker:
             return
         self._results.clear()
@@ -216,22 +195,18 @@ class Storms:
     def _on_strike(self, message: dict[str, Any]) -> None:
         storm = parse_storm(message["storm"])
         number: int = message["number"]
-        seen = self._seen[number] = _Seen(storm, time.monotonic())
-        for who, ended, wire, due, failed in list(self._recent):
-            if ended >= seen.began - BEFORE and not seen.hits(who):
-                seen.counts.note_other(ended - seen.began, (wire, due), failed=failed)
+        seen = self._seen[number] = _Seen(time.monotonic())
+        self._bystanders.watch(storm, seen.began, seen.counts)
         self._timers = [each for each in self._timers if not each.dead]
         self._timers.append(gevent.spawn(self._hit, storm, seen))
 
     def _hit(self, storm: Storm, seen: _Seen) -> None:
         blow = Blow(storm, seen.began, seen.counts, seen.left_behind.append)
-        targets = sorted((storm.moment(user.number), user.number, user) for user in self._users() if user.number)
-        turn = 0
-        for moment, number, user in targets:
-            if not seen.hits(number):
-                continue
-            wait = seen.began + moment - time.monotonic()
-            turn += 1
+        is_hit = storm.hits()
+        targets = [user for user in self._users() if user.number and is_hit(user.number)]
+        targets.sort(key=lambda user: storm.place(user.number))
+        for turn, user in enumerate(targets, 1):
+            wait = seen.began + storm.moment(user.number) - time.monotonic()
             if wait > _BREATH:
                 gevent.sleep(wait)
             elif turn % _BATCH == 0:
@@ -255,7 +230,9 @@ class Storms:
                 gevent.sleep(_BREATH)
 
     def _on_over(self, message: dict[str, Any]) -> None:
-        self._seen.pop(message["number"], None)
+        seen = self._seen.get(message["number"])
+        if seen is not None:
+            self._bystanders.look_away(seen.counts)
 
     def _end(self) -> None:
         """The test has stopped: no charge point of this process lives."""

@@ -10,6 +10,7 @@ import gevent
 from locust import User
 from locust.user.task import TaskSet
 
+from ampswarm.charge_point.configuration import ConfigurationStatus
 from ampswarm.charge_point.connector import Connector
 from ampswarm.charge_point.events import (
     CommandReceived,
@@ -129,6 +130,19 @@ class ChargePointUser(User):
     def charge_point(self) -> ChargePoint:
         """The charge point itself: its identity, and whether it is online."""
         return self._charge_point or self._switch_on()
+
+    def configure(self, key: str, value: str) -> None:
+        """Set a configuration key, as ChangeConfiguration would (core 5.3).
+
+        Raises:
+            ValueError: there is no such key, or it cannot have that value.
+        """
+        station = self.charge_point
+        status = station.configuration.change(key, value)
+        if status not in (ConfigurationStatus.ACCEPTED, ConfigurationStatus.REBOOT_REQUIRED):
+            raise ValueError(f"{key} = {value!r}: {status}")
+        if status is ConfigurationStatus.ACCEPTED and station.is_running:
+            station.configuration_changed(key, time.monotonic())
 
     def observed(self, event: StationEvent) -> None:
         """Take note of what the charge point observed (`ampswarm.charge_point.events`); does nothing by itself.
@@ -618,9 +632,11 @@ class ChargePointUser(User):
         for event in events:
             self._measurements.observe(event)
             if self._misconduct is None:
-                fleet.storms.note(self._number, event)
+                fleet.bystanders.note(self._number, event)
             if self._plight is not None:
                 self._plight.observe(event)
+            if fleet.commands and (command := fleet.commands.get(self.charge_point.identity)) is not None:
+                command.observe(event)
             try:
                 self.observed(event)
             except Exception as fault:  # noqa: BLE001  the scenario's, and no reason to lose a connection
