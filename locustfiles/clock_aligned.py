@@ -2,8 +2,8 @@ r"""Every charge point samples its meters in the same second (core 9.1.6, ClockA
 
     locust -f locustfiles/clock_aligned.py --host ws://localhost:8080/ocpp --users 1000
 
-Each quarter of an hour the whole fleet sends MeterValues at once: compare `OCPP MeterValues` with Heartbeats between the
-peaks, and see in `DUE` how long the last had to wait. ALIGNED_SECONDS=10 makes a peak every ten seconds.
+Each quarter of an hour the whole fleet sends MeterValues at once: compare `OCPP MeterValues` with Heartbeats between
+the peaks, and see in `DUE` how long the last had to wait. ALIGNED_SECONDS=10 makes a peak every ten seconds.
 """
 
 import os

@@ -3,9 +3,10 @@ r"""New firmware for the whole fleet: UpdateFirmware through the operator API, a
     locust -f locustfiles/firmware_rollout.py --host ws://localhost:8080/ocpp --users 1000 \\
         --operator-api http://localhost:8081
 
-`ROLLOUT_AFTER` seconds (60) after it started, the operator tells the charge points of its worker, so there must be one on
-each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had the command: until each status was told
-(Downloading, Downloaded, Installing, Installed), and until it was back after its reboot.
+One of the users is an operator, who tells the charge points of its worker after ROLLOUT_AFTER seconds (60); with
+several workers, there must be one on each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had the
+command: until each status was told (Downloading, Downloaded, Installing, Installed), and until it was back after its
+reboot.
 """
 
 import os

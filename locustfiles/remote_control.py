@@ -8,8 +8,8 @@ rows for each of them, all from the call of the API: until the charge point had 
 answer, and until the charge point sent what the command leads to. An operator sees the charge points of its own
 worker; with several workers, have as many operators (`fixed_count`), and some more to be sure that each has one.
 
-Another back end plugs in with a class like `CentralSystemApi` (ampswarm/load/operator_api.py), which `Operator.open_api`
-then returns.
+Another back end plugs in with a class like `CentralSystemApi` (ampswarm/load/operator_api.py), which
+`Operator.open_api` then returns.
 """
 
 from locust import constant_pacing, task
@@ -38,31 +38,23 @@ def transaction_of(station: Station) -> int | None:
 
 
 class Operator(OperatorUser):
-    """Sends a command each second."""
+    """Sends three commands each second, to charge points picked by chance."""
 
     fixed_count = 1
     wait_time = constant_pacing(1)
 
-    @task(3)
-    def start(self) -> None:
-        """Start a transaction where an EV is plugged in."""
-        station = self.find(lambda each: each.may_charge and not each.has_transactions())
-        if station is not None:
-            payload = {"idTag": "OPERATOR", "connectorId": 1}
-            self.command(station.identity, "RemoteStartTransaction", payload, effect="StartTransaction")
-
-    @task(3)
-    def stop(self) -> None:
-        """Stop one that runs."""
-        station = self.find(lambda each: transaction_of(each) is not None)
-        if station is not None:
-            payload = {"transactionId": transaction_of(station)}
-            self.command(station.identity, "RemoteStopTransaction", payload, effect="StopTransaction")
-
     @task
-    def look(self) -> None:
-        """Ask one for its status."""
-        station = self.find()
-        if station is not None:
+    def work(self) -> None:
+        """Start a transaction where an EV is plugged in, stop one that runs, and ask for a status."""
+        waiting = self.find(lambda each: each.may_charge and not each.has_transactions())
+        if waiting is not None:
+            payload: dict[str, object] = {"idTag": "OPERATOR", "connectorId": 1}
+            self.command(waiting.identity, "RemoteStartTransaction", payload, effect="StartTransaction")
+        charging = self.find(lambda each: transaction_of(each) is not None)
+        if charging is not None:
+            payload = {"transactionId": transaction_of(charging)}
+            self.command(charging.identity, "RemoteStopTransaction", payload, effect="StopTransaction")
+        anybody = self.find()
+        if anybody is not None:
             payload = {"requestedMessage": "StatusNotification", "connectorId": 1}
-            self.command(station.identity, "TriggerMessage", payload, effect="StatusNotification")
+            self.command(anybody.identity, "TriggerMessage", payload, effect="StatusNotification")
