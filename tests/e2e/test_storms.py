@@ -32,6 +32,20 @@ class Station(ChargePointUser):
         self.sleep(1000)
 """
 
+ASKING = """
+from locust import task
+from ampswarm.load import ChargePointUser
+
+class Station(ChargePointUser):
+    @task
+    def ask(self):
+        self.wait_until(lambda: self.charge_point.is_online, 30)
+        self.sleep(3)
+        if self.number == 1:
+            self.fleet.storm("share=100% kind=network name=asked")
+        self.sleep(1000)
+"""
+
 FLEET = """
 [[populations]]
 name = "posts"
@@ -170,6 +184,18 @@ def test_what_was_measured_in_the_dark_is_told_in_the_light(tmp_path: Path) -> N
     (drained,) = [line for line in output.splitlines() if "outboxes drained within" in line]
     assert "5 of 5, " in drained
     assert "never" not in drained
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_scenario_asks_for_a_storm(tmp_path: Path, workers: int) -> None:
+    """One charge point asks, on whatever worker it lives, and the whole fleet is hit, once."""
+    (tmp_path / "scenario.py").write_text(ASKING)
+    port = str(free_port())
+    more = ("--processes", f"{workers}", "--master-bind-port", port, "--master-port", port) if workers else ()
+    with CentralSystem(tmp_path / "cs.log", "--boot-interval", "1") as server:
+        output = headless(tmp_path, server, "-f", str(tmp_path / "scenario.py"), *more, users=6, seconds=11)
+    assert "storm 1 (share=100% kind=network name=asked): 6 hit, 6 of them online; 6 back" in output
+    assert "storm 2" not in output
 
 
 def test_the_button_of_the_web_ui(tmp_path: Path) -> None:

@@ -29,20 +29,17 @@ FOR_EVER = Backoff(Growth.FIXED, 1000.0, 1000.0)
 
 
 class Quiet:
-    """A central system that wants a Heartbeat an hour: whatever happens sooner, a storm has done.
+    """A central system that wants a Heartbeat an hour: whatever happens sooner, a storm has done."""
 
-    Args:
-        hangs_up_after: seconds of silence after which it ends the first connection.
-    """
-
-    def __init__(self, hangs_up_after: float = 60.0) -> None:
-        self._patience = hangs_up_after
+    def __init__(self) -> None:
+        self.socks: dict[int, socket.socket] = {}
         self.heard: list[tuple[int, int, float]] = []
         self.ended = threading.Event()
 
     def __call__(self, sock: socket.socket, number: int) -> None:
         """Serve connection `number`, and note what comes: the connection, the opcode, and when."""
-        sock.settimeout(self._patience if number == 1 else 60.0)
+        self.socks[number] = sock
+        sock.settimeout(60)
         try:
             while True:
                 opcode, payload = read_frame(sock)
@@ -191,9 +188,11 @@ def test_nothing_gets_through_a_blackhole_and_it_survives_a_short_one() -> None:
 
 def test_a_connection_that_the_central_system_ended_in_the_dark_is_not_back() -> None:
     """It sees the end when the light comes back, and connects again."""
-    peer = Quiet(hangs_up_after=0.6)
+    peer = Quiet()
     with struck(peer) as one:
         counts = one.strike("kind=blackhole for=1s")
+        one.until(lambda: counts.hit)
+        peer.socks[1].shutdown(socket.SHUT_RDWR)
         one.until(lambda: counts.back.count)
     assert counts.attempts.counts == {1: 1}
     assert counts.back.lowest >= 1000
