@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import Browser
 from tests.fakes.locust_page import LocustPage
 from tests.processes import CentralSystem, Locust, free_port, run_locust, until
 
@@ -231,6 +232,33 @@ def test_the_button_of_the_web_ui(tmp_path: Path) -> None:
         locust.process.send_signal(signal.SIGTERM)
         output = locust.wait().output
     assert output.count("storms of this test:") == 1
+
+
+def test_a_click_lets_a_storm_come(tmp_path: Path) -> None:
+    """From Locust's own page to the table: what a person does with a mouse."""
+    port = free_port()
+    with (
+        CentralSystem(tmp_path / "cs.log", "--boot-interval", "1") as server,
+        Locust(
+            tmp_path, "--web-host", "127.0.0.1", "--web-port", str(port), "--autostart", "-u", "3",
+            "--host", server.url, "--reconnect-max", "1.5",
+        ),
+        Browser() as browser,
+    ):  # fmt: skip
+        page = LocustPage(port)
+        until(page.is_there)
+        until(lambda: page.requests("FLOW", "online") == 3)
+        browser.open(f"http://127.0.0.1:{port}/")
+        link = browser.find("a[href='/ampswarm/storm']")
+        assert link.text == "Storm"
+        browser.open(f"http://127.0.0.1:{port}/ampswarm/storm")
+        share = browser.find("input[name=share]")
+        share.clear()
+        share.type("100")
+        browser.find("button").click()
+        browser.wait_for_text("[role=status]", "it comes: share=100% kind=network")
+        browser.wait_for_text("pre", "3 hit, 3 of them online; 3 back")
+        assert browser.console() == []
 
 
 @pytest.mark.parametrize(
