@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED: Final = 10_000
 """Calls: what was before a storm that nobody had announced."""
+_ENDED: Final = (Answered, Failed)
 
 
 class _Watched(NamedTuple):
@@ -39,7 +40,7 @@ class Bystanders:
             number: its number in the fleet.
             event: what it observed.
         """
-        if not isinstance(event, Answered | Failed):
+        if not isinstance(event, _ENDED):
             return
         ended = event.ended
         wire, due, failed = (ended - event.sent) * 1000, (ended - event.due) * 1000, isinstance(event, Failed)
