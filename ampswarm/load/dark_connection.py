@@ -44,10 +44,11 @@ class DarkConnection:
             nothing of that yet.
     """
 
-    __slots__ = ("_held", "_inner", "_is_over", "_leave_behind", "until")
+    __slots__ = ("_held", "inner", "_is_over", "_leave_behind", "until")
 
     def __init__(self, inner: AnyConnection, until: float, leave_behind: Callable[[AnyConnection], None]) -> None:
-        self._inner = inner
+        self.inner = inner
+        """The connection itself."""
         self._leave_behind = leave_behind
         # What was sent in the dark, `None` for a PING; and no list once it is over.
         self._held: list[bytes | None] | None = []
@@ -67,7 +68,7 @@ class DarkConnection:
         """
         if self._must_wait(text):
             return
-        self._inner.send(text)
+        self.inner.send(text)
 
     def ping(self) -> None:
         """Send a PING frame, or keep it for later.
@@ -77,7 +78,7 @@ class DarkConnection:
         """
         if self._must_wait(None):
             return
-        self._inner.ping()
+        self.inner.ping()
 
     def receive(self, deadline: float) -> bytes | Control | None:
         """Return the next text message, PING or PONG; `None` when `deadline` passes, or it was dark until now.
@@ -92,19 +93,19 @@ class DarkConnection:
             sleep(max(0.0, min(deadline, self.until) - time.monotonic()))
             return None
         self._make_up()
-        return self._inner.receive(deadline)
+        return self.inner.receive(deadline)
 
     def close(self, timeout: float) -> None:
         """Close politely, if anything gets through."""
         if not self.is_dark:
-            self._inner.close(timeout)
+            self.inner.close(timeout)
 
     def abort(self) -> None:
         """End the connection at once; in the dark, only the charge point knows."""
         if not self.is_dark:
-            self._inner.abort()
+            self.inner.abort()
         elif not self._is_over:
-            self._leave_behind(self._inner)
+            self._leave_behind(self.inner)
         self._is_over = True
 
     def _must_wait(self, text: bytes | None) -> bool:
@@ -123,8 +124,8 @@ class DarkConnection:
         held, self._held = self._held, None
         for text in held:
             if text is None:
-                self._inner.ping()
+                self.inner.ping()
             else:
-                self._inner.send(text)
+                self.inner.send(text)
         # Its PONG is the proof that the two ends know of each other again.
-        self._inner.ping()
+        self.inner.ping()

@@ -148,7 +148,7 @@ class CentralSystemApi(OperatorApi):
             try:
                 return self._exchange(kept, path, body, timeout)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # Closed while it was idle, as far as anybody can tell: a central system that dies in between gets it twice.
+                # Closed while it was idle, as far as anybody can tell.
                 kept.close()
         host, port = self._address
         kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection

@@ -316,8 +316,11 @@ class ChargePointUser(User):
         """
         station = self.charge_point
         misconduct = self._misconduct or self._go_wrong(station, Misbehaviour())
-        if isinstance(self._connection, Connection):
-            self._connection = misconduct.lead(self._connection)
+        connection = self._connection
+        if isinstance(connection, DarkConnection) and not connection.is_dark:
+            connection = connection.inner
+        if isinstance(connection, Connection):
+            self._connection = misconduct.lead(connection)
         try:
             return misconduct.begin(misdeed, time.monotonic(), seconds)
         except ConnectionLost as lost:
