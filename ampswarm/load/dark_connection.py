@@ -44,7 +44,7 @@ class DarkConnection:
             nothing of that yet.
     """
 
-    __slots__ = ("_held", "inner", "_is_over", "_leave_behind", "until")
+    __slots__ = ("_held", "_is_over", "_leave_behind", "inner", "until")
 
     def __init__(self, inner: AnyConnection, until: float, leave_behind: Callable[[AnyConnection], None]) -> None:
         self.inner = inner

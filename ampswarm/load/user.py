@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from ampswarm.charge_point.charging import Charging
     from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.dark_connection import AnyConnection
     from ampswarm.load.measurements import Measurements
     from ampswarm.load.population import Population
 
@@ -316,7 +317,7 @@ class ChargePointUser(User):
         """
         station = self.charge_point
         misconduct = self._misconduct or self._go_wrong(station, Misbehaviour())
-        connection = self._connection
+        connection: AnyConnection | None = self._connection
         if isinstance(connection, DarkConnection) and not connection.is_dark:
             connection = connection.inner
         if isinstance(connection, Connection):
