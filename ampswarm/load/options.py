@@ -89,7 +89,7 @@ class _Option:
     help: str
     in_web_ui: bool = True
     is_repeatable: bool = False
-    """Whether the flag may be there several times; the values then stand in one text, with `;` between them."""
+    """Whether it may be given several times. Its variable holds several values with `;` between."""
 
     @property
     def dest(self) -> str:
@@ -143,7 +143,7 @@ OPTIONS: Final = (
             "Check the central system's certificate: true or false", in_web_ui=False),
     _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
             "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
-    _Option("--storm", "AMPSWARM_STORM", "", storms_text, is_repeatable=True, help=
+    _Option("--storm", "AMPSWARM_STORM", (), storms_text, is_repeatable=True, in_web_ui=False, help=
             'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
             "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
     _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
@@ -158,34 +158,22 @@ OPTIONS: Final = (
 """Every option of Ampswarm, with its environment variable and default."""
 
 
-class _Join(argparse.Action):
-    """Joins the values of a repeated flag: a list would not survive the web UI's form."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002
-        namespace: argparse.Namespace,
-        values: Any,  # noqa: ANN401
-        option_string: str | None = None,  # noqa: ARG002
-    ) -> None:
-        before = getattr(namespace, self.dest, "")
-        setattr(namespace, self.dest, f"{before};{values}" if before else values)
-
-
 def add_options(parser: LocustArgumentParser) -> None:
     """Add Ampswarm's options to Locust's parser."""
     complain = parser.error
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
     for option in OPTIONS:
-        more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
-        if option.is_repeatable:
-            more = {"action": _Join}
+        more: dict[str, Any] = {}
+        if option.parse is boolean:
+            more = {"nargs": "?", "const": True}
+        elif option.is_repeatable:
+            more = {"action": "append"}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
         parser.add_argument(
             option.flag,
             env_var=option.variable,
-            default=option.default,
+            default=None if option.is_repeatable else option.default,
             type=option.parse,
             metavar=option.dest.rsplit("_", 1)[-1].upper(),
             help=option.help,
@@ -275,7 +263,7 @@ class Settings:
             start_hour=options.start_hour,
             end_sessions=options.end_sessions,
             fleet=options.fleet,
-            storms=parse_storms(options.storm),
+            storms=parse_storms(";".join(options.storm or ())),
         )
 
     def tls_context(self) -> ssl.SSLContext:
