@@ -7,11 +7,11 @@ planned may not be so any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Key
 from ampswarm.charge_point.connector import NEVER, NO_ERROR, Connector, ConnectorStatus, status_notification
-from ampswarm.charge_point.events import Dropped
+from ampswarm.charge_point.events import Dropped, ProgressTold
 from ampswarm.charge_point.link import Registration
 from ampswarm.charge_point.metering import triggered_sample
 from ampswarm.charge_point.notice import MAX_NOTICES, Done, Notice
@@ -22,6 +22,15 @@ from ampswarm.ocppj.session import Answered, Failed, Failure, Session, UniqueIds
 
 if TYPE_CHECKING:
     from ampswarm.charge_point.station import ChargePoint
+
+_PROGRESS: Final = frozenset(
+    {
+        "DiagnosticsStatusNotification",
+        "FirmwareStatusNotification",
+        "LogStatusNotification",
+        "SignedFirmwareStatusNotification",
+    }
+)
 
 
 class Calls:
@@ -343,6 +352,8 @@ class Calls:
                     self._note_reported(in_flight.subject, in_flight.payload)
                 if in_flight.done is not None:
                     in_flight.done(payload, now)
+                if in_flight.action in _PROGRESS:
+                    self._station.observe(ProgressTold(in_flight.action, in_flight.payload["status"]))
         if answered.action == "Heartbeat":
             self._station.set_clock(payload["currentTime"], now)
         elif answered.action == "BootNotification":

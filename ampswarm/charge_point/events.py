@@ -47,6 +47,15 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressTold:
+    """The central system knows how far a firmware update, an upload of diagnostics or one of a log has come."""
+
+    action: str
+    """The message that told it, such as FirmwareStatusNotification."""
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransactionStarted:
     """Energy may flow."""
 
@@ -71,6 +80,7 @@ StationEvent = (
     | Registered
     | CommandReceived
     | Dropped
+    | ProgressTold
     | TransactionStarted
     | TransactionEnded
     | Answered

@@ -259,6 +259,11 @@ class ChargePoint(Parts):
         else:
             self._back_off(now, retry_after)
 
+    def retry_at(self, at: float) -> None:
+        """Make the next attempt to connect `at`, whatever the back-off says; not while it reboots, or is connected."""
+        if self.link is Link.WAITING and not self._is_down:
+            self._retry_at = at
+
     def lost(self, now: float) -> None:
         """The connection is gone, whoever ended it."""
         reason = self.close_reason

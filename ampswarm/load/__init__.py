@@ -5,6 +5,7 @@ Importing it imports Locust, which monkey-patches the process.
 
 from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.misbehaviour import Misdeed
+from ampswarm.load.operators import OperatorUser
 from ampswarm.load.user import ChargePointUser
 
-__all__ = ["ChargePointUser", "Misdeed", "Vehicle"]
+__all__ = ["ChargePointUser", "Misdeed", "OperatorUser", "Vehicle"]

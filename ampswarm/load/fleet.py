@@ -18,6 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.bystanders import Bystanders
 from ampswarm.load.call_counts import CallCounts
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
@@ -42,6 +43,9 @@ from ampswarm.load.population import FleetFile, Population
 from ampswarm.load.precise_statistics import install as keep_three_digits
 from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
+from ampswarm.load.storm_page import add_storm_page
+from ampswarm.load.storm_spec import InvalidStorm, Storm, parse_storm, parse_storms
+from ampswarm.load.storms import Storms
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
 from ampswarm.load.verdict import Judge, Wanted
 from ampswarm.load.web_tabs import add_tab
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
     from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.operators import Command
 
 logger: Final = logging.getLogger("ampswarm")
 
@@ -70,6 +75,9 @@ class Fleet:
         pool: where identities' numbers come from.
         inquiry: where a worker gets the fleet file from; `None` in any other process.
     """
+
+    storms: Storms
+    """The storms of a test."""
 
     def __init__(self, environment: Environment, pool: IdentityPool, inquiry: FleetInquiry | None = None) -> None:
         self.environment = environment
@@ -95,6 +103,9 @@ class Fleet:
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
+        self.bystanders = Bystanders()
+        # By identity: what an operator of this process has sent, and how far it has come.
+        self.commands: dict[str, Command] = {}
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -317,6 +328,27 @@ class Fleet:
         self._spread = (self._spread + _GOLDEN_RATIO) % 1.0
         return self._spread
 
+    def storm(self, storm: Storm | str) -> None:
+        """Let a storm begin now over the whole fleet; from any process, without waiting.
+
+        Args:
+            storm: as `--storm` takes it, without `at`, which does not count.
+
+        Raises:
+            InvalidStorm: what was written is none.
+            StormNotPossible: no test runs.
+        """
+        self.storms.strike(parse_storm(storm) if isinstance(storm, str) else storm)
+
+    def planned_storms(self) -> tuple[Storm, ...]:
+        """Return the storms of the options, or else those of the scenario.
+
+        Raises:
+            InvalidStorm: one of the scenario's is none.
+        """
+        scenarios = (text for each in self.environment.user_classes for text in getattr(each, "storms", ()))
+        return self.settings.storms or tuple(storm for text in scenarios for storm in parse_storms(text))
+
     def online(self) -> tuple[int, int]:
         """Return how many charge points are online and get answers, and how many there are."""
         online = sum(each.is_online and each.is_heard for each in self.charge_points)
@@ -374,19 +406,25 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         office.source = fleet.fleet_source()
     fleet.health = GeneratorHealth(environment, runner, fleet.reports, lambda: len(fleet.charge_points))
     online = OnlineVerdict(environment, runner, fleet.online)
-    if not isinstance(runner, WorkerRunner):
-        judge = Judge(environment, _wanted(environment), fleet.recorder, fleet.reports, fleet.incidents, online)
-        judge.sections |= {"calls": fleet.calls.as_dict, "fleet": lambda: online.last}
-        judge.sections["generators"] = fleet.health.section
-        judge.reasons.append(fleet.health.reasons)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: online.note())
+    fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
+    if not isinstance(runner, WorkerRunner):
+        judge = Judge(environment, _wanted(environment), fleet.recorder, fleet.reports, fleet.incidents, online)
+        judge.sections |= {
+            "calls": fleet.calls.as_dict,
+            "fleet": lambda: online.last,
+            "generators": fleet.health.section,
+            "storms": fleet.storms.section,
+        }
+        judge.reasons.append(fleet.health.reasons)
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
     if web_ui is not None:
         _guard_form(web_ui)
         add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
+        add_storm_page(web_ui, fleet.storms)
 
 
 def _interrupt() -> None:
@@ -421,7 +459,8 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             counts = size if size is not None and options.concurrency_level == 1 else None
             options.num_users = counts or options.concurrency_level
         _check_credentials(environment, fleet)
-    except (InvalidFleetFile, InvalidOption) as error:
+        fleet.planned_storms()
+    except (InvalidFleetFile, InvalidOption, InvalidStorm) as error:
         _exit(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}

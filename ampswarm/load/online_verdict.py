@@ -48,13 +48,19 @@ class OnlineVerdict:
     def note(self) -> None:
         """The test stops now: count before the charge points go."""
         self._is_decided = False
-        self._target = self._runner.target_user_count
+        self._target = self._runner.target_user_count - self._others()
         self._stopped_at = time.monotonic()
         online, total = self._count()
         if isinstance(self._runner, WorkerRunner):
             self._runner.send_message(AT_STOP, {"online": online, "total": total})
         elif isinstance(self._runner, LocalRunner):
             self._counts = {"": (self._stopped_at, online, total)}
+
+    def _others(self) -> int:
+        """Return how many of Locust's users are no charge points, such as operators."""
+        classes = {each.__name__: each for each in self._environment.user_classes}
+        counts: dict[str, int] = self._runner.target_user_classes_count
+        return sum(count for name, count in counts.items() if not hasattr(classes.get(name), "charge_point"))
 
     def decide(self) -> None:
         """The test has stopped: say what was counted, once."""

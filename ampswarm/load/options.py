@@ -10,10 +10,12 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
+from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, seconds
 from ampswarm.results.slo import InvalidSlo, parse_slos
@@ -81,6 +83,17 @@ def slo_text(text: str) -> str:
     return text
 
 
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the URL of an operator API, as in http://localhost:8081")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     flag: str
@@ -144,6 +157,14 @@ OPTIONS: Final = (
             "Check the central system's certificate: true or false", in_web_ui=False),
     _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
             "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
+    _Option("--storm", "AMPSWARM_STORM", (), storms_text, is_repeatable=True, in_web_ui=False, help=
+            'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
+            "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
+    _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
+            "URL of the central system's operator API, for scenarios in which operators send commands",
+            in_web_ui=False),
+    _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
+            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
@@ -253,6 +274,8 @@ class Settings:
     """Of drivers; 0 leaves it to the fleet file."""
     fleet: str
     """Path of the fleet file on the master; empty for none."""
+    storms: tuple[Storm, ...]
+    """Those that are planned; empty leaves it to the scenario."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Settings:
@@ -284,6 +307,7 @@ class Settings:
             start_hour=options.start_hour,
             end_sessions=options.end_sessions,
             fleet=options.fleet,
+            storms=parse_storms(";".join(options.storm or ())),
         )
 
     def tls_context(self) -> ssl.SSLContext:

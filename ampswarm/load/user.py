@@ -10,6 +10,7 @@ import gevent
 from locust import User
 from locust.user.task import TaskSet
 
+from ampswarm.charge_point.configuration import ConfigurationStatus
 from ampswarm.charge_point.connector import Connector
 from ampswarm.charge_point.events import (
     CommandReceived,
@@ -25,20 +26,25 @@ from ampswarm.charge_point.vehicle import Vehicle
 from ampswarm.load.charging_behaviour import EVERYDAY
 from ampswarm.load.credentials import Cause
 from ampswarm.load.crooked_connection import CrookedConnection
+from ampswarm.load.dark_connection import DarkConnection
 from ampswarm.load.drivers import Drivers
 from ampswarm.load.fleet import Fleet, fleet_of
 from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
 from ampswarm.load.misconduct import Misconduct
+from ampswarm.load.plight import Blow, Plight
+from ampswarm.load.storm_spec import StormKind
 from ampswarm.load.transport import ConnectFailed, Connection, ConnectionLost, Control
 from ampswarm.ocppj.frames import for_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import ClassVar
 
     from locust.env import Environment
 
     from ampswarm.charge_point.charging import Charging
     from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.dark_connection import AnyConnection
     from ampswarm.load.measurements import Measurements
     from ampswarm.load.population import Population
 
@@ -53,6 +59,10 @@ _ID_TAG_LENGTH: Final = 20
 _VEHICLE: Final = Vehicle()
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds to wait for the central system's Close frame when the charge point ends a connection."""
+
+
+class _Woken(BaseException):
+    """Ends a wait of the pump: something happened to the charge point from outside."""
 
 
 def _sleep_alive(task_set: TaskSet, seconds: float) -> None:
@@ -78,11 +88,14 @@ class ChargePointUser(User):
 
     abstract = True
 
+    storms: ClassVar[Sequence[str]] = ()
+    """Storms of the scenario, each as `--storm` takes it; that option takes their place."""
+
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._fleet: Fleet = fleet_of(environment)
         self._charge_point: ChargePoint | None = None
-        self._connection: Connection | CrookedConnection | None = None
+        self._connection: Connection | CrookedConnection | DarkConnection | None = None
         self._measurements: Measurements | Misconduct = self._fleet.measurements
         self._misconduct: Misconduct | None = None
         self._number = 0
@@ -91,6 +104,10 @@ class ChargePointUser(User):
         """What it has in common with others; `None` before it was switched on."""
         self._network_back_at = 0.0
         self._flaw = ""
+        # What has hit it and is still to be felt, and what it is in since then.
+        self._blows: tuple[Blow, ...] = ()
+        self._plight: Plight | None = None
+        self._may_be_woken = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init_subclass__(**kwargs)
@@ -101,9 +118,32 @@ class ChargePointUser(User):
     # -- for scenarios ------------------------------------------------------------------------
 
     @property
+    def fleet(self) -> Fleet:
+        """The charge points of this process."""
+        return self._fleet
+
+    @property
+    def number(self) -> int:
+        """Its number in the fleet, from 1; 0 while it was not switched on."""
+        return self._number
+
+    @property
     def charge_point(self) -> ChargePoint:
         """The charge point itself: its identity, and whether it is online."""
         return self._charge_point or self._switch_on()
+
+    def configure(self, key: str, value: str) -> None:
+        """Set a configuration key, as ChangeConfiguration would (core 5.3).
+
+        Raises:
+            ValueError: there is no such key, or it cannot have that value.
+        """
+        station = self.charge_point
+        status = station.configuration.change(key, value)
+        if status not in (ConfigurationStatus.ACCEPTED, ConfigurationStatus.REBOOT_REQUIRED):
+            raise ValueError(f"{key} = {value!r}: {status}")
+        if status is ConfigurationStatus.ACCEPTED and station.is_running:
+            station.configuration_changed(key, time.monotonic())
 
     def observed(self, event: StationEvent) -> None:
         """Take note of what the charge point observed (`ampswarm.charge_point.events`); does nothing by itself.
@@ -277,13 +317,60 @@ class ChargePointUser(User):
         """
         station = self.charge_point
         misconduct = self._misconduct or self._go_wrong(station, Misbehaviour())
-        if isinstance(self._connection, Connection):
-            self._connection = misconduct.lead(self._connection)
+        connection: AnyConnection | None = self._connection
+        if isinstance(connection, DarkConnection) and not connection.is_dark:
+            connection = connection.inner
+        if isinstance(connection, Connection):
+            self._connection = misconduct.lead(connection)
         try:
             return misconduct.begin(misdeed, time.monotonic(), seconds)
         except ConnectionLost as lost:
             self._lost(str(lost))
             return True
+
+    # -- storms, from outside its greenlet -----------------------------------------------------
+
+    def strike(self, blow: Blow) -> None:
+        """Let a storm hit it: at once where its pump waits, or else as soon as it goes on."""
+        self._blows = (*self._blows, blow)
+        gevent.get_hub().loop.run_callback(self._wake)
+
+    def _wake(self) -> None:
+        # In the hub: whether it waits is certain here, and what it waits for ends by itself.
+        if self._blows and self._may_be_woken:
+            self._may_be_woken = False
+            assert self._greenlet is not None
+            self._greenlet.throw(_Woken)
+
+    def _feel(self) -> None:
+        """Let what has hit it have its effect."""
+        self._report()
+        blows, self._blows = self._blows, ()
+        station = self.charge_point
+        for blow in blows:
+            now = time.monotonic()
+            storm = blow.storm
+            # A herd comes back in one instant, whenever each of it was hit.
+            back_at = (blow.began + storm.over if storm.kind is StormKind.HERD else now) + storm.away
+            self._plight = Plight(blow, station, back_at, self._plight)
+            if storm.kind is StormKind.POWER:
+                self._cut("power cut")
+                station.power_off(now)
+                station.power_on(now, after=storm.away)
+                continue
+            self._network_back_at = max(self._network_back_at, back_at)
+            connection = self._connection
+            if storm.kind is StormKind.BLACKHOLE:
+                if isinstance(connection, DarkConnection) and connection.is_dark:
+                    connection.until = max(connection.until, back_at)
+                elif connection is not None:
+                    self._connection = DarkConnection(connection, back_at, blow.leave_behind)
+                continue
+            if self._cut("network lost"):
+                station.lost(now)
+            if self._plight.is_of_a_herd:
+                station.retry_at(back_at)
+        self._report()
 
     # -- what Locust calls --------------------------------------------------------------------
 
@@ -357,6 +444,9 @@ class ChargePointUser(User):
         finally:
             if self._misconduct is not None:
                 self._misconduct.stop()
+            if self._plight is not None:
+                self._plight.gone()
+                self._plight = None
             self._fleet.charge_points.discard(self.charge_point)
             self._fleet.pool.release(self._number)
             self._number = 0
@@ -377,10 +467,15 @@ class ChargePointUser(User):
         while True:
             # At least one step, and with it a chance for the others, also for a task that never sleeps.
             try:
+                if self._blows:
+                    self._feel()
                 self._step(until)
+            except _Woken:
+                continue
             except ConnectionLost as lost:
                 self._lost(str(lost))
             except Exception as fault:  # noqa: BLE001  it must not leave a dead charge point behind
+                self._may_be_woken = False
                 self._lost(_FAULT)
                 # To Locust's table of exceptions, which counts them, and never as a flood of lines.
                 self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
@@ -400,7 +495,11 @@ class ChargePointUser(User):
             # Its meters run and its transactions go on without a network.
             station.advance(now)
             self._report()
-            gevent.sleep(min(station.next_deadline(), until) - now)
+            self._may_be_woken = True
+            try:
+                gevent.sleep(min(station.next_deadline(), until) - now)
+            finally:
+                self._may_be_woken = False
             return
         for text in station.poll(now):
             self._log_message("out", text)
@@ -411,14 +510,24 @@ class ChargePointUser(User):
         if station.link is Link.CLOSING:
             self._disconnect()
             return
-        message = connection.receive(min(station.next_deadline(), until))
-        if message is None:
-            return
+        self._may_be_woken = True
+        try:
+            message = connection.receive(min(station.next_deadline(), until))
+        finally:
+            self._may_be_woken = False
+        if message is not None:
+            self._hear(message)
+
+    def _hear(self, message: bytes | Control) -> None:
+        station = self.charge_point
         now = time.monotonic()
         if message is Control.PING:
             station.ping_received(now)
         elif message is Control.PONG:
             station.pong_received(now)
+            if self._plight is not None:
+                self._plight.heard()
+                self._look_around()
         else:
             self._log_message("in", message)
             station.receive(message, now)
@@ -430,16 +539,21 @@ class ChargePointUser(User):
         began = time.monotonic()
         if began < self._network_back_at:
             station.refused(began)
+            self._keep_to_the_herd(self._network_back_at)
             return
         if self._flaw:
             # Without a line for each: the log has said it once for all of them.
             self._measurements.not_connected(None, ConnectFailed(self._flaw))
             station.refused(began)
             return
+        self._may_be_woken = True
         try:
             self._connection = connection = fleet.connect(self.host, station, began, self._measurements.connect_part)
         except ConnectFailed as error:
+            self._may_be_woken = False
             now = time.monotonic()
+            if self._plight is not None:
+                self._plight.attempted(error.reason)
             self._measurements.not_connected(now - began, error)
             station.refused(
                 now,
@@ -448,22 +562,36 @@ class ChargePointUser(User):
                 why=error.reason,
                 was_own_certificate=error.cause is Cause.CLIENT_CERTIFICATE,
             )
+            self._keep_to_the_herd(now + station.template.backoff.minimum)
             fleet.lifecycle.write("refused", now, identity=station.identity, why=error.reason)
             return
         except BaseException as fault:
-            # Whatever ended it, a fault of ours or a time-out of the scenario: the next attempt will come.
+            # Whatever ended it, a fault of ours, a storm, or a time-out of the scenario: the next attempt will come.
+            self._may_be_woken = False
             now = time.monotonic()
             if isinstance(fault, Exception):
                 self._measurements.not_connected(now - began, ConnectFailed(f"{_FAULT}: {type(fault).__name__}"))
             station.refused(now)
             raise
+        self._may_be_woken = False
         now = time.monotonic()
+        if self._plight is not None:
+            self._plight.attempted()
         self._measurements.connected(now - began)
         if self._misconduct is not None:
             self._connection = self._misconduct.lead(connection)
         station.opened(now)
         fleet.lifecycle.write("connected", now, identity=station.identity)
         self._report()
+
+    def _keep_to_the_herd(self, at: float) -> None:
+        """Make the next attempt `at`, whatever the back-off says, if it came in a herd and is not back."""
+        if self._plight is not None and self._plight.is_of_a_herd:
+            self.charge_point.retry_at(at)
+
+    def _look_around(self) -> None:
+        if self._plight is not None and self._plight.is_over():
+            self._plight = None
 
     def _disconnect(self) -> None:
         """End the connection because the charge point, or Locust, wants it."""
@@ -509,12 +637,19 @@ class ChargePointUser(User):
         fleet = self._fleet
         for event in events:
             self._measurements.observe(event)
+            if self._misconduct is None:
+                fleet.bystanders.note(self._number, event)
+            if self._plight is not None:
+                self._plight.observe(event)
+            if fleet.commands and (command := fleet.commands.get(self.charge_point.identity)) is not None:
+                command.observe(event)
             try:
                 self.observed(event)
             except Exception as fault:  # noqa: BLE001  the scenario's, and no reason to lose a connection
                 self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
             if fleet.lifecycle.is_on:
                 self._log_event(event)
+        self._look_around()
 
     def _log_event(self, event: StationEvent) -> None:
         write = self._fleet.lifecycle.write

@@ -1,0 +1,84 @@
+"""A storm at the push of a button: a page beside Locust's own, and the requests that it makes.
+
+| request, below `--web-base-path` | |
+|---|---|
+| `GET ampswarm/storm` | the page |
+| `POST ampswarm/storm` | lets a storm begin: JSON, `{"storm": "kind=network share=50%"}` |
+| `GET ampswarm/storms` | the storms of this test, and how the fleet came back: JSON |
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ampswarm.load.storm_spec import InvalidStorm, parse_storm
+from ampswarm.load.storms import StormNotPossible, Storms
+from ampswarm.results.recovery import tables
+
+if TYPE_CHECKING:
+    from flask import Response
+
+_LINK: Final = """
+<a href="{base}/ampswarm/storm" target="_blank" style="position:fixed;right:1rem;bottom:1rem;z-index:2000;\
+padding:.5rem 1rem;border-radius:4px;background:#b3261e;color:#fff;font:500 .9rem sans-serif;\
+text-decoration:none">Storm</a>
+"""
+_PAGE: Final = files("ampswarm.load").joinpath("storm.html").read_text("utf-8")
+
+
+def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust's, which is untyped
+    """Add the page to Locust's web UI, and a button that leads there."""
+    from flask import Blueprint, jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
+
+    base = (web_ui.environment.parsed_options.web_base_path or "").rstrip("/")
+    pages = Blueprint("ampswarm_storms", __name__, url_prefix=f"{base}/ampswarm")
+
+    def answer(status: int, message: str) -> Response:
+        return make_response(jsonify({"success": status == 200, "message": message}), status)
+
+    @pages.get("/storm")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def page() -> str:
+        return _PAGE
+
+    @pages.get("/storms")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def results() -> Response:
+        found = storms.section()
+        return jsonify({"storms": found, "text": tables(found)})
+
+    @pages.post("/storm")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def begin() -> Response:
+        # Locust lets pages of any origin ask for anything: JSON alone would keep nobody out.
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            return answer(403, f"from {origin}: only Locust's own pages may do this")
+        body = request.get_json(silent=True)
+        if not isinstance(body, dict) or not isinstance(body.get("storm"), str):
+            return answer(415, 'what is wanted is JSON: {"storm": "kind=network share=50%"}')
+        try:
+            storm = parse_storm(body["storm"])
+            storms.strike(storm)
+        except InvalidStorm as error:
+            return answer(400, f"{error}")
+        except StormNotPossible as error:
+            return answer(409, f"{error}")
+        return answer(200, f"it comes: {storm}")
+
+    web_ui.app.register_blueprint(pages)
+
+    _add_button(web_ui, base)
+
+
+def _add_button(web_ui: Any, base: str) -> None:  # noqa: ANN401
+    from flask import request  # noqa: PLC0415
+
+    @web_ui.app.after_request  # type: ignore[untyped-decorator]
+    def add_button(response: Response) -> Response:
+        if request.path.rstrip("/") == base and request.method == "GET" and response.mimetype == "text/html":
+            text = response.get_data(as_text=True)
+            response.set_data(text.replace("</body>", _LINK.format(base=base) + "</body>", 1))
+        return response

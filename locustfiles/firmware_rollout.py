@@ -1,0 +1,58 @@
+r"""New firmware for the whole fleet: UpdateFirmware through the operator API, and what follows until all are back.
+
+    locust -f locustfiles/firmware_rollout.py --host ws://localhost:8080/ocpp --users 1000 \\
+        --operator-api http://localhost:8081
+
+One of the users is an operator, who tells the charge points of its worker after ROLLOUT_AFTER seconds (60); with
+several workers, there must be one on each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had the
+command: until each status was told (Downloading, Downloaded, Installing, Installed), and until it was back after its
+reboot.
+"""
+
+import os
+import time
+
+from locust import task
+
+from ampswarm.charge_point.events import CommandReceived, Online, ProgressTold, StationEvent
+from ampswarm.load import ChargePointUser, OperatorUser
+from ampswarm.load.operator_api import CommandFailed
+from ampswarm.load.operators import report
+
+AFTER = float(os.environ.get("ROLLOUT_AFTER", "60"))
+LOCATION = "https://firmware.example/swarm-22/2.0.0/image.bin"
+
+
+class ChargePoint(ChargePointUser):
+    """Gets new firmware in the middle of its everyday life."""
+
+    asked_at = 0.0
+
+    def observed(self, event: StationEvent) -> None:
+        """Measure how the update goes on."""
+        match event:
+            case CommandReceived(action="UpdateFirmware"):
+                self.asked_at = time.monotonic()
+            case ProgressTold(action="FirmwareStatusNotification", status=status) if self.asked_at:
+                failed = CommandFailed(status) if "Fail" in status else None
+                report(self, "FIRMWARE", status, time.monotonic() - self.asked_at, failed)
+            case Online() if self.asked_at:
+                report(self, "FIRMWARE", "back online", time.monotonic() - self.asked_at)
+
+
+class Operator(OperatorUser):
+    """Rolls the firmware out, once."""
+
+    fixed_count = 1
+
+    @task
+    def roll_out(self) -> None:
+        """Tell every charge point of this worker that is online."""
+        time.sleep(AFTER)
+        whom = [each.identity for each in self.fleet.charge_points if each.is_online]
+        payload = {"location": LOCATION, "retrieveDate": "2026-01-01T00:00:00Z"}
+        began = time.monotonic()
+        for _, answer in self.api.call_all(whom, "UpdateFirmware", payload, timeout=30):
+            failed = answer if isinstance(answer, CommandFailed) else None
+            self.report("REMOTE", "UpdateFirmware answer", time.monotonic() - began, failed)
+        time.sleep(float(10**6))
