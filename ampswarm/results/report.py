@@ -17,7 +17,7 @@ import orjson
 
 from ampswarm.results.blocks import blocks_of
 from ampswarm.results.histogram import Histogram
-from ampswarm.results.slo import Judgement, Outcome
+from ampswarm.results.slo import Judgement, Outcome, shown
 from ampswarm.results.timeline import Timeline
 
 FORMAT: Final = 1
@@ -70,6 +70,7 @@ class Verdict:
                     "slo": each.slo.text,
                     "outcome": each.outcome.value,
                     "value": each.value,
+                    "shown": "" if each.value is None else shown(each.value, each.slo),
                     "limit": each.slo.limit,
                     "unit": each.slo.unit,
                     "worst": each.worst,
