@@ -124,6 +124,12 @@ def write_whole(path: Path, text: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        # Such as /dev/stdout or a named pipe: there is nothing to take the place of.
+        with path.open("wb") as file:
+            file.write(text)
+        return
+    path = path.resolve()  # what a link points to, and not the link
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
