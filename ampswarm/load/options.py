@@ -77,9 +77,12 @@ def slo_text(text: str) -> str:
         argparse.ArgumentTypeError: it is no SLO.
     """
     try:
-        parse_slos(text.replace(";", "\n"))
+        slos = parse_slos(text.replace(";", "\n"))
     except InvalidSlo as error:
         raise argparse.ArgumentTypeError(f"{error}") from None
+    if not slos:
+        # A variable of a pipeline that is empty by mistake would let everything pass.
+        raise argparse.ArgumentTypeError("there is no SLO in it")
     return text
 
 

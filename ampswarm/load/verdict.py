@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import gevent
-import locust
+import locust.log
 from gevent.lock import RLock
+from locust.argument_parser import get_parser
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import StatsError
 
@@ -38,8 +40,10 @@ logger: Final = logging.getLogger("ampswarm")
 
 EXIT_MISSED: Final = 3
 EXIT_INVALID: Final = 4
-_SECRETS: Final = ("password", "secret", "token", "login", "key", "auth")
+_SECRETS: Final = ("auth", "credential", "key", "login", "pass", "pwd", "secret", "token")
 """What the name of an option has in it whose value nobody else should see."""
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+"""In a URL, whatever option has it."""
 _SIMPLE: Final = (str, int, float, bool, list)
 
 
@@ -74,7 +78,10 @@ class Wanted:
         names = ("report_json", "junit_xml", "summary_md")
         files = {name: Path(getattr(options, name)) for name in names if getattr(options, name)}
         for name, path in files.items():
-            _check_writable(f"--{name.replace('_', '-')} {path}", path)
+            _check_writable(f"{_flag(name)} {path}", path)
+        for (one, path), (other, same) in combinations(files.items(), 2):
+            if path.resolve() == same.resolve() and not _is_device(path):
+                raise InvalidOption(f"{_flag(one)} and {_flag(other)}: both are {path}")
         return cls(tuple(slos), files)
 
 
@@ -85,9 +92,20 @@ def _parsed(text: str, where: str) -> list[Slo]:
         raise InvalidOption(f"{where}: {error}" if where == "--slo" else f"--slo-file {error}") from None
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
 def _check_writable(what: str, path: Path) -> None:
     if path.is_dir():
         raise InvalidOption(f"{what}: is a folder")
+    if _is_device(path):
+        return  # whether a pipe has a reader is seen when it is written to
+    path = path.resolve()
     try:
         # Where the file will be, and as it will be written.
         probe = path.with_name(f".{path.name}.probe")
@@ -206,9 +224,14 @@ class Judge:
             case Status.MISSED:
                 return EXIT_MISSED
             case Status.PASSED:
-                # A request that failed is what the SLOs make of it, and not Locust's own status 1.
-                return self._online.exit_status or 0
+                # A request that failed is what the SLOs make of it, and not Locust's own status 1. A scenario that
+                # raised is broken, whatever it measured: that is Locust's to say, and so no status of ours.
+                return self._online.exit_status or (None if self._has_raised() else 0)
         return self._online.exit_status
+
+    def _has_raised(self) -> bool:
+        runner: Any = self._environment.runner
+        return bool(runner.exceptions) or locust.log.unhandled_greenlet_exception
 
     def _build(self, verdict: Verdict, status: int | None) -> Report:
         environment = self._environment
@@ -223,7 +246,7 @@ class Judge:
                 "ended": _iso(self._ended),
                 "seconds": round(self._seconds, 3),
                 "scenario": environment.locustfile or "",
-                "host": _without_credentials(environment.host),
+                "host": _CREDENTIALS.sub("", environment.host) if environment.host else None,
                 "charge_points": self._size,
                 "workers": self._workers,
                 "versions": {
@@ -251,7 +274,7 @@ class Judge:
             try:
                 writers[name](path)
             except OSError as error:
-                logger.error("--%s %s: %s", name.replace("_", "-"), path, error.strerror)
+                logger.error("%s %s: %s", _flag(name), path, error.strerror)
                 # Whoever waits for it must not take the run for one that has said all.
                 self._exit_with(self._environment.process_exit_code or 1)
 
@@ -260,19 +283,17 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _without_credentials(host: str | None) -> str | None:
-    if not host:
-        return None
-    try:
-        parts = urlsplit(host)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    except ValueError:
-        return None
-
-
 def _public(options: argparse.Namespace | None) -> dict[str, Any]:
+    """Return the options whose values anybody may see."""
+    if options is None:
+        return {}
+    # What a scenario has marked as such, among its own options.
+    actions = get_parser()._actions  # noqa: SLF001  it has a list of those in the web UI only
+    secret = {each.dest for each in actions if getattr(each, "is_secret", False)}
     return {
-        name: value
-        for name, value in sorted(vars(options).items() if options is not None else ())
-        if (value is None or isinstance(value, _SIMPLE)) and not any(each in name for each in _SECRETS)
+        name: _CREDENTIALS.sub("", value) if isinstance(value, str) else value
+        for name, value in sorted(vars(options).items())
+        if (value is None or isinstance(value, _SIMPLE))
+        and name not in secret
+        and not any(each in name for each in _SECRETS)
     }

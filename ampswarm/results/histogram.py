@@ -137,6 +137,8 @@ class Histogram:
             histogram.counts = {float(key): int(count) for key, count in zip(pairs[::2], pairs[1::2], strict=True)}
         except (TypeError, AssertionError) as error:
             raise ValueError(f"no histogram: {error}") from None
+        if min(histogram.failures, histogram.without_time, *histogram.counts, *histogram.counts.values()) < 0:
+            raise ValueError("no histogram: a number in it is negative")
         return histogram
 
     @classmethod

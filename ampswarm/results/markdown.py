@@ -38,13 +38,14 @@ def to_markdown(report: Report) -> str:
     )
     lines += ["Times in milliseconds.", ""]
     errors = [
-        [row["type"], row["name"], text, f"{count}"]
+        (count, [_text(row["type"]), _text(row["name"]), _text(text), f"{count}"])
         for row in data["statistics"]
         for text, count in row["errors"].items()
     ]
     if errors:
-        errors.sort(key=lambda each: -int(each[3]))
-        lines += ["## Failures", "", *_table(["type", "name", "what", "count"], errors[:_MOST_ERRORS])]
+        errors.sort(key=lambda each: each[0], reverse=True)
+        most = [cells for _, cells in errors[:_MOST_ERRORS]]
+        lines += ["## Failures", "", *_table(["type", "name", "what", "count"], most)]
         if len(errors) > _MOST_ERRORS:
             lines += [f"And {len(errors) - _MOST_ERRORS} other kinds.", ""]
     for heading, section in (("Storms", data.get("storms")), ("Events", data.get("events"))):
@@ -54,29 +55,31 @@ def to_markdown(report: Report) -> str:
 
 
 def _slo(slo: Mapping[str, Any]) -> list[str]:
-    value = "" if slo["value"] is None else slo["text"].removeprefix(f"{slo['outcome']}: {slo['slo']}: ").split(",")[0]
     few = " (few)" if slo["few_samples"] else ""
-    return [f"`{_code(slo['slo'])}`", slo["outcome"], value, slo["worst"], f"{slo['samples']}{few}"]
+    cells = [slo["outcome"], slo["shown"], slo["worst"], f"{slo['samples']}{few}"]
+    return [f"`{_code(slo['slo'])}`", *map(_text, cells)]
 
 
 def _statistics(row: Mapping[str, Any]) -> list[str]:
     percentiles = row["percentiles_ms"]
     times = [row["mean_ms"], percentiles["50"], percentiles["95"], percentiles["99"], row["max_ms"]]
-    return [row["type"], row["name"], f"{row['count']}", f"{row['failures']}", *(three_digits(each) for each in times)]
+    cells = [row["type"], row["name"], f"{row['count']}", f"{row['failures']}"]
+    return [*map(_text, cells), *map(three_digits, times)]
 
 
 def _of_dictionaries(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    columns = list(
+    names = list(
         dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, dict | list))
     )
-    return _table(columns, ([f"{row.get(name, '')}" for name in columns] for row in rows))
+    cells = ([_text(f"{row.get(name, '')}") for name in names] for row in rows)
+    return _table([_text(name) for name in names], cells)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),
-        *("| " + " | ".join(each if each.startswith("`") else _text(each) for each in row) + " |" for row in rows),
+        *("| " + " | ".join(row) + " |" for row in rows),
         "",
     ]
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 import jsonschema_rs
 import orjson
 
+from ampswarm.results.blocks import blocks_of
 from ampswarm.results.histogram import Histogram
-from ampswarm.results.slo import Judgement, Outcome
+from ampswarm.results.slo import Judgement, Outcome, shown
 from ampswarm.results.timeline import Timeline
 
 FORMAT: Final = 1
@@ -69,6 +70,7 @@ class Verdict:
                     "slo": each.slo.text,
                     "outcome": each.outcome.value,
                     "value": each.value,
+                    "shown": "" if each.value is None else shown(each.value, each.slo),
                     "limit": each.slo.limit,
                     "unit": each.slo.unit,
                     "worst": each.worst,
@@ -100,13 +102,20 @@ class Report:
             f"{each['type']}/{each['name']}": Histogram.unpack(each["histogram"]) for each in self.data["statistics"]
         }
 
+    def blocks(self) -> dict[str, list[Histogram]]:
+        """Return the same in stretches of time, by `type/name`: what two runs are compared by."""
+        return {
+            f"{each['type']}/{each['name']}": [Histogram.unpack(block) for block in each["blocks"]]
+            for each in self.data["statistics"]
+        }
+
     def save(self, path: Path) -> None:
         """Write it to a file, whole or not at all.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_whole(path, orjson.dumps(self.data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        write_whole(path, orjson.dumps(self.data, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def write_whole(path: Path, text: bytes) -> None:
@@ -115,6 +124,12 @@ def write_whole(path: Path, text: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        # Such as /dev/stdout or a named pipe: there is nothing to take the place of.
+        with path.open("wb") as file:
+            file.write(text)
+        return
+    path = path.resolve()  # what a link points to, and not the link
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -183,6 +198,7 @@ def _row(key: tuple[str, str], timeline: Timeline, errors: Mapping[str, int]) ->
         "percentiles_ms": {f"{percent:g}": milliseconds for percent, milliseconds in percentiles},
         "errors": dict(errors),
         "histogram": histogram.pack(),
+        "blocks": [block.pack() for block in blocks_of(timeline, key)],
     }
 
 
@@ -225,6 +241,7 @@ def load(path: Path) -> Report:
     report = Report(data, str(path))
     try:
         report.histograms()
+        report.blocks()
     except ValueError as error:
         raise BadReport(f"{path}: is no report of a run: statistics: {error}") from None
     return report

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from math import ceil, isfinite
 from typing import Final, NoReturn
 
 from ampswarm.results.histogram import Histogram
@@ -43,6 +44,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": lambda value, limit: value < limit,
     ">": lambda value, limit: value > limit,
 }
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _WORD: Final = re.compile(r"\s*([^\s<>=]+)")
 _OPERATOR: Final = re.compile(r"\s*([<>]=?)")
 _NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z%/]*)(?=\s|$)")
@@ -129,7 +131,7 @@ def parse_slo(text: str) -> Slo:
 
 
 def parse_slos(text: str, where: str = "") -> list[Slo]:
-    """Return the SLOs of a text, one a line; what begins with `#` is a comment.
+    """Return the SLOs of a text, one a line; what begins with `#`, after a blank or at the beginning, is a comment.
 
     Args:
         text: the lines.
@@ -140,7 +142,7 @@ def parse_slos(text: str, where: str = "") -> list[Slo]:
     """
     slos = []
     for number, line in enumerate(text.splitlines(), 1):
-        expression = line.partition("#")[0].strip()
+        expression = _COMMENT.sub("", line).strip()
         if not expression:
             continue
         try:
@@ -220,8 +222,11 @@ class _Parser:
         found = _NUMBER.match(self._text, self._at)
         if found is None:
             self._fail("no number", wanted)
+        number = float(found[1])
+        if not isfinite(number):
+            self._fail("larger than any number", wanted)
         self._at = found.end()
-        return float(found[1]), found[2]
+        return number, found[2]
 
     def _word(self, wanted: str) -> str:
         found = _WORD.match(self._text, self._at)
@@ -268,7 +273,7 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
         rows = [(name, histogram) for name, histogram in rows if histogram.timed]
     if not rows:
         return Judgement(slo, Outcome.NO_SAMPLE, None, "", 0, is_few=False)
-    span = max(min(seconds, slo.before) - slo.after, 0.001)
+    span = max(_span(slo, timeline.width, seconds), 0.001)
     values = [(_value(slo.metric, histogram, span), name, histogram) for name, histogram in rows]
     is_upper = slo.operator.startswith("<")
     value, name, histogram = (max if is_upper else min)(values, key=lambda each: each[0])
@@ -277,11 +282,20 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
     return Judgement(slo, outcome, value, name, histogram.count, is_few=_is_few(slo.metric, histogram))
 
 
+def _span(slo: Slo, width: int, seconds: float) -> float:
+    """Return how many seconds the whole windows are that an SLO looks at."""
+    begin = ceil(slo.after / width) * width
+    if slo.before >= seconds:
+        return seconds - begin
+    return slo.before // width * width - begin
+
+
 def matching(slo: Slo, keys: Iterable[Key]) -> list[Key]:
     """Return those of `keys` that an SLO is about."""
     if not slo.target:
         return [key for key in keys if is_counted(key)]
-    kind, _, name = slo.target.partition("/")
+    # Of what fnmatch knows, brackets stand for themselves.
+    kind, _, name = slo.target.replace("[", "[[]").partition("/")
     return [key for key in keys if fnmatchcase(key[0], kind) and fnmatchcase(key[1], name)]
 
 

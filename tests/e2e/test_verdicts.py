@@ -99,7 +99,12 @@ def test_failed_requests_are_what_the_slos_make_of_them(tmp_path: Path) -> None:
         (("--slo-file", "{tmp}/none.txt"), "--slo-file {tmp}/none.txt: No such file or directory"),
         (("--slo-file", "{tmp}/bad.txt"), "--slo-file {tmp}/bad.txt:2: 'p99 is < 1s', at 'is < 1s': no comparison"),
         (("--slo-file", "{tmp}/empty.txt"), "--slo-file {tmp}/empty.txt: there is no SLO in it"),
+        (("--slo", ""), "--slo or AMPSWARM_SLO: there is no SLO in it"),
         (("--report-json", "{tmp}"), "--report-json {tmp}: is a folder"),
+        (
+            ("--report-json", "{tmp}/x", "--junit-xml", "{tmp}/none/../x"),
+            "--report-json and --junit-xml: both are {tmp}/x",
+        ),
         (("--junit-xml", "{tmp}/none/junit.xml"), "--junit-xml {tmp}/none/junit.xml: No such file or directory"),
     ],
 )
@@ -125,6 +130,54 @@ def test_the_environment_is_named_where_it_is_wrong(tmp_path: Path) -> None:
     run = run_locust(tmp_path, "--headless", "-t", "5s", env={"AMPSWARM_SLO": "p99 < 1s; p50"})
     assert run.status == 2, run.output
     assert "--slo or AMPSWARM_SLO: 'p50', at the end" in run.output
+
+
+BROKEN = """
+from locust import events, task
+from ampswarm.load import ChargePointUser
+
+@events.init_command_line_parser.add_listener
+def add(parser):
+    parser.add_argument("--operator", default="nobody", is_secret=True, include_in_web_ui=False)
+    parser.add_argument("--portal", default="")
+
+class Broken(ChargePointUser):
+    @task
+    def fail(self):
+        self.sleep(1)
+        raise RuntimeError("a fault of the scenario")
+"""
+
+
+def test_a_scenario_that_raises_does_not_pass(central_system: CentralSystem, tmp_path: Path) -> None:
+    """Whatever was measured, it was not what it was for: Locust's own status says so. And its secrets stay its own."""
+    locustfile = tmp_path / "broken.py"
+    locustfile.write_text(BROKEN)
+    run = run_locust(
+        tmp_path, "--headless", "-u", "2", "-t", "3s", "--host", central_system.url, *slos("fail_ratio < 1%"),
+        *files(tmp_path), "--operator", "s3cret", "--portal", "https://me:s3cret@portal.example/x",
+        locustfile=locustfile,
+    )  # fmt: skip
+    assert run.status == 1, run.output
+    report = load(tmp_path / "report.json")
+    assert (report.data["verdict"]["status"], report.data["verdict"]["exit_status"]) == ("passed", None)
+    assert report.data["run"]["options"]["portal"] == "https://portal.example/x"
+    assert "s3cret" not in "".join(path.read_text() for path in map(Path, files(tmp_path)[1::2]))
+
+
+def test_the_files_may_be_a_pipe_or_a_link(central_system: CentralSystem, tmp_path: Path) -> None:
+    """`/dev/stdout` stays what it is, and a link stays one."""
+    real = tmp_path / "elsewhere" / "real.json"
+    real.parent.mkdir()
+    (tmp_path / "link.json").symlink_to(real)
+    run = run_locust(
+        tmp_path, "--headless", "-u", "1", "-t", "2s", "--host", central_system.url,
+        "--report-json", str(tmp_path / "link.json"), "--summary-md", "/dev/stdout",
+    )  # fmt: skip
+    assert run.status == 0, run.output
+    assert "# Not judged: there was no SLO" in run.output
+    assert (tmp_path / "link.json").is_symlink()
+    assert load(real).status == "none"
 
 
 def distributed(tmp_path: Path, url: str, *options: str, seconds: int = 8, users: int = 30) -> Run:

@@ -61,7 +61,14 @@ def test_a_packed_histogram_comes_out_whole(samples: list[tuple[float | None, bo
     assert histogram.pack() == again.pack()
 
 
-@pytest.mark.parametrize("packed", [[], [1], [0, 0, 0.0, None, 0.0, [1.0]], [0, 0, "x", None, 0.0, []], [None] * 6])
+@pytest.mark.parametrize(
+    "packed",
+    [
+        *([], [1], [None] * 6, [0, 0, 0.0, None, 0.0, [1.0]], [0, 0, "x", None, 0.0, []]),
+        *([-1, 0, 0.0, None, 0.0, []], [0, -1, 0.0, None, 0.0, []]),
+        *([0, 0, 1.0, 1.0, 1.0, [1.0, -1]], [0, 0, 1.0, 1.0, 1.0, [-1.0, 1]]),
+    ],
+)
 def test_what_is_no_histogram_is_refused(packed: list[object]) -> None:
     """A report that was edited, or a worker of another version, gets a clear word."""
     with pytest.raises(ValueError):

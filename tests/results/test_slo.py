@@ -50,6 +50,7 @@ def test_an_expression_is_read(text: str, read: tuple[str, str, str, float, floa
         ("p99 < 1s since 60s", "at 'since 60s': 'since'; wanted: after T or before T"),
         ("p99 < 1s after", "at the end: no number; wanted: a time behind after, such as 60s"),
         ("p99 < 1s after 60s before 60s", "no time is left; wanted: after a time that is earlier than before"),
+        (f"p99 < {'9' * 400}ms", "larger than any number; wanted: a number and its unit"),
         ("p99 == 1s", "at '== 1s': no comparison; wanted: <"),
     ],
 )
@@ -76,6 +77,7 @@ def test_a_file_has_one_a_line_and_comments() -> None:
         "p99",
         "fail_ratio",
     ]
+    assert [each.target for each in parse_slos("HTTP/GET /#top p99 < 1s #all")] == ["HTTP/GET /#top"]
     with pytest.raises(InvalidSlo, match=r"^slos\.txt:2: 'p99 <', at the end: no number"):
         parse_slos("p50 < 1s\np99 <\n", "slos.txt")
 
@@ -105,6 +107,8 @@ def a_run() -> Timeline:
         ("OCPP/* min > 2ms", "missed", 1.0, "OCPP/Heartbeat", 100),
         ("OCPP/* count > 109", "held", 110.0, "", 110),
         ("OCPP/* rate >= 1/s after 10s before 60s", "held", 1.0, "OCPP/Heartbeat", 50),
+        ("OCPP/Heartbeat rate >= 1/s after 10.5s before 60.5s", "held", 1.0, "OCPP/Heartbeat", 49),
+        ("OCPP/Heartbeat rate >= 1/s after 10.5s before 1h", "held", 1.0, "OCPP/Heartbeat", 89),
         ("OCPP/Heartbeat fail_ratio < 10%", "missed", 0.1, "OCPP/Heartbeat", 100),
         ("OCPP/Heartbeat fail_ratio <= 10%", "held", 0.1, "OCPP/Heartbeat", 100),
         ("D?E/* mean < 1s", "held", 505.0, "DUE/Heartbeat", 100),
@@ -118,6 +122,8 @@ def a_run() -> Timeline:
         ("OCPP/Heartbeat p99 < 1s after 100s", "no sample", None, "", 0),
         ("OUTBOX/* max < 1s", "no sample", None, "", 0),
         ("OCPP/Authorize count < 5", "no sample", None, "", 0),
+        # No class of characters, as in a shell.
+        ("OCPP/Heartbea[t] count > 1", "no sample", None, "", 0),
     ],
 )
 def test_an_slo_is_judged(text: str, outcome: str, value: float | None, worst: str, samples: int) -> None:

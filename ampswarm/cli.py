@@ -1,0 +1,99 @@
+"""The command `ampswarm`: what there is to do with results, without a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from ampswarm.results.compare import DEFAULT_THRESHOLD, compare
+from ampswarm.results.compare_table import to_text
+from ampswarm.results.report import BadReport, Report, Status, load
+
+EXIT_BAD_INPUT: Final = 2
+EXIT_WORSE: Final = 3
+EXIT_INVALID: Final = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status. The script `ampswarm`.
+
+    Args:
+        arguments: those of the command line; `None` takes the process's.
+    """
+    parser = argparse.ArgumentParser(prog="ampswarm", description="What to do with the results of Ampswarm's runs.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_compare(commands.add_parser)
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except BadReport as error:
+        sys.stderr.write(f"ampswarm: error: {error}\n")
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` has. Nothing more can be written, at exit neither.
+        sys.stdout = None
+        return EXIT_BAD_INPUT
+
+
+def _add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add(
+        "compare",
+        help="tell what got slower or failed more between two runs, beyond noise",
+        description="Tell what got slower, or failed more, from one run to another, by how much, beyond noise.",
+        epilog="Exit status: 0 nothing got worse, 3 something did, 4 a run is invalid, 2 a file or an option is wrong.",
+    )
+    parser.add_argument("first", type=Path, metavar="A.json", help="report of the run before (--report-json)")
+    parser.add_argument("second", type=Path, metavar="B.json", help="report of the run after")
+    parser.add_argument(
+        "--threshold",
+        type=_share,
+        default=DEFAULT_THRESHOLD,
+        metavar="SHARE",
+        help="change that is worth a word, such as 5%% or 0.05 (default: 5%%)",
+    )
+    parser.add_argument("--all", action="store_true", help="show what stayed the same too")
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON instead of a table")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    first, second = load(options.first), load(options.second)
+    comparison = compare(first, second, options.threshold)
+    if options.json:
+        text = orjson.dumps(comparison.as_dict(), option=orjson.OPT_INDENT_2).decode()
+    else:
+        text = to_text(comparison, everything=options.all)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+    invalid = [report for report in (first, second) if report.status is Status.INVALID]
+    for report in invalid:
+        sys.stderr.write(f"ampswarm: {report.name} is of an invalid run: {_reason(report)}\n")
+    if invalid:
+        return EXIT_INVALID
+    return EXIT_WORSE if comparison.is_worse else 0
+
+
+def _reason(report: Report) -> str:
+    return " ".join("; ".join(report.data["verdict"]["invalid"]).split()) or "it does not say why"
+
+
+def _share(text: str) -> float:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if number != text.strip() else 1)
+    except ValueError:
+        share = float("nan")
+    if not isfinite(share) or not 0 <= share <= 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05 (0 to 1000%)")
+    return share
+
+
+if __name__ == "__main__":
+    sys.exit(main())
