@@ -20,6 +20,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
+from ampswarm.load.collection import collect
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
@@ -28,6 +29,7 @@ from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
+from ampswarm.load.open_load import OpenLoad
 from ampswarm.load.options import (
     DEFAULT_SPAWN_RATE,
     InvalidOption,
@@ -37,9 +39,12 @@ from ampswarm.load.options import (
     check_form,
 )
 from ampswarm.load.population import FleetFile, Population
+from ampswarm.load.reports import Reports
+from ampswarm.load.shapes import ChargePointArrivals
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Resolver
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
+from ampswarm.results.timeline import Timeline
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -82,10 +87,12 @@ class Fleet:
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
+        self.timeline = Timeline()
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
         self._settings: Settings | None = None
+        self.open_load = OpenLoad(environment, environment.runner)
         # Not the same for all workers: their charge points would start in the same instants.
         self._spread = self.random.random()
 
@@ -349,6 +356,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
+    collect(environment, fleet, Reports(environment, runner))
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
@@ -390,6 +398,7 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             counts = size if size is not None and options.concurrency_level == 1 else None
             options.num_users = counts or options.concurrency_level
         _check_credentials(environment, fleet)
+        _check_arrivals(environment, fleet)
     except (InvalidFleetFile, InvalidOption) as error:
         _exit(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
@@ -403,6 +412,23 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             _exit(f"{whose}: {error}")
         except InvalidOption as error:
             _exit(f"{error}")
+
+
+def _check_arrivals(environment: Environment, fleet: Fleet) -> None:
+    """Find out whether there can be the arrivals that the options ask for; let charge points come as they say.
+
+    Raises:
+        InvalidOption: there cannot.
+    """
+    if fleet.open_load.check() is None or not fleet.open_load.is_of_charge_points:
+        return
+    if environment.shape_class is None:
+        environment.shape_class = ChargePointArrivals()
+        environment.shape_class.runner = environment.runner
+    elif not isinstance(environment.shape_class, ChargePointArrivals):
+        raise InvalidOption(
+            "--arrivals-of charge-points: the locustfile has a load shape of its own, which says how many there are"
+        )
 
 
 def _check_credentials(environment: Environment, fleet: Fleet) -> None:

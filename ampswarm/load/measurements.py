@@ -4,6 +4,7 @@
 |---|---|---|
 | WS | connect | TCP, TLS and upgrade together |
 | OCPP | the action | wire time: from sending the Call to its answer |
+| DUE | the action | from when the Call was due to its answer; failures also for what never went out |
 | OUTBOX | the action | only failures: messages that a charge point gave up, and that are lost |
 | FLOW | online | from power-on, or from the loss of the connection, to being at work again |
 | MISBEHAVIOUR | the misdeed | docs/reference/misbehaviour.md: until the central system had dealt with it |
@@ -34,6 +35,10 @@ class MessageDropped(Exception):  # noqa: N818
     """A message that a charge point gave up, for good; the text is the same for every charge point."""
 
 
+class MissedTurn(Exception):  # noqa: N818
+    """A message that was due and never sent; the text is the same for every charge point."""
+
+
 class WrongReaction(Exception):  # noqa: N818
     """What a central system should not have made of a misdeed; the text is the same for every charge point."""
 
@@ -61,14 +66,20 @@ class Measurements:
     def observe(self, event: StationEvent) -> None:
         """Report what a charge point observed, if it is something that is measured."""
         match event:
-            case Answered(action=action, sent=sent, ended=ended, size=size):
+            case Answered(action=action, due=due, sent=sent, ended=ended, size=size):
                 self._fire("OCPP", action, ended - sent, None, size)
+                self._fire("DUE", action, ended - due, None)
             case Online(since=since, now=now):
                 self._fire("FLOW", "online", now - since, None)
             case Dropped(action=action, why=why):
                 self._fire("OUTBOX", action, 0.0, MessageDropped(why))
-            case Failed(action=action, sent=sent, ended=ended):
+            case Failed(action=action, due=due, sent=sent, ended=ended):
                 self._fire("OCPP", action, ended - sent, CallFailed(_words(event)))
+                self._fire("DUE", action, ended - due, CallFailed(_words(event)))
+
+    def missed_turn(self, action: str, seconds: float) -> None:
+        """A message was not sent before its charge point ended, `seconds` after it was due."""
+        self._fire("DUE", action, seconds, MissedTurn("not sent before the test ended"))
 
     def misbehaved(self, misdeed: str, seconds: float, error: Exception | None) -> None:
         """A charge point did something wrong, and the central system, `error` or not, something about it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
+from ampswarm.load.errands import MESSAGES
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, seconds
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
     from ampswarm.load.fleet_file import FleetSource
+
+CHARGE_POINTS: Final = "charge-points"
+DRIVERS: Final = "drivers"
+ARRIVE: Final = (CHARGE_POINTS, DRIVERS, *MESSAGES)
+"""What may arrive in an open load."""
 
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
@@ -128,6 +134,14 @@ OPTIONS: Final = (
             "Check the central system's certificate: true or false", in_web_ui=False),
     _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
             "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
+    _Option("--arrivals", "AMPSWARM_ARRIVALS", "", str,
+            "Open load: what arrives when, as in 'ramp 0/s to 200/s over 5min, poisson 200/s for 10min'",
+            in_web_ui=False),
+    _Option("--arrivals-of", "AMPSWARM_ARRIVALS_OF", "MeterValues", one_of(*ARRIVE),
+            f"What arrives: {', '.join(ARRIVE)}", in_web_ui=False),
+    _Option("--arrivals-after", "AMPSWARM_ARRIVALS_AFTER", -1.0, seconds(-1.0, _DAY),
+            "Seconds from the start of the test to the first arrival; -1 lets the fleet be spawned, and 5 s",
+            in_web_ui=False),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
