@@ -48,7 +48,8 @@ class Hold:
 
     def __init__(self, times: Times, now: float) -> None:
         self._times = times
-        self._began = now
+        self.began = now
+        """When it begins; it may be a little later than it is made."""
         self._reached: float | None = None
         self.phase = Phase.RISING
         self.after = self.before = 0.0
@@ -77,7 +78,7 @@ class Hold:
 
     def _phase(self, now: float) -> Phase:
         if self._reached is None:
-            return Phase.LATE if now - self._began >= self._times.patience else Phase.RISING
+            return Phase.LATE if now - self.began >= self._times.patience else Phase.RISING
         if now < self.after:
             return Phase.SETTLING
         if now < self.before:

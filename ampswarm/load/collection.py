@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from locust.env import Environment
 
     from ampswarm.load.fleet import Fleet
-    from ampswarm.load.reports import Reports
 
 
-def collect(environment: Environment, fleet: Fleet, reports: Reports) -> None:
+def collect(environment: Environment, fleet: Fleet) -> None:
     """Fill the fleet's timeline, and bring together what became of arrivals, and how many are online."""
     mine = fleet.timeline if isinstance(environment.runner, LocalRunner) else Timeline()
     began = time.monotonic()
@@ -32,7 +31,7 @@ def collect(environment: Environment, fleet: Fleet, reports: Reports) -> None:
 
     environment.events.test_start.add_listener(lambda **_: begin())
     if not isinstance(environment.runner, LocalRunner):
-        reports.add("timeline", mine.take, lambda _, taken: fleet.timeline.accept(taken))
+        fleet.reports.add("timeline", mine.take, lambda _, taken: fleet.timeline.accept(taken))
     if isinstance(environment.runner, (LocalRunner, WorkerRunner)):
         environment.events.request.add_listener(note)
-    fleet.open_load.report_by(reports)
+    fleet.open_load.report_by(fleet.reports)

@@ -47,8 +47,11 @@ from ampswarm.ocppj.session import UniqueIds
 from ampswarm.results.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locust.env import Environment
 
+    from ampswarm.capacity.judge import Judge
     from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
     from ampswarm.load.charging_behaviour import ChargingBehaviour
@@ -88,6 +91,12 @@ class Fleet:
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
         self.timeline = Timeline()
+        """What was measured in all processes; on the master, or in a single process."""
+        self.reports: Reports
+        self.judge: Judge | None = None
+        """What the SLOs say of a part of the run; `None` where there are none."""
+        self.generator_trouble: Callable[[], str | None] = lambda: None
+        """Says why the generator's numbers cannot be trusted; `None` for no reason."""
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -319,7 +328,7 @@ def _log(fields: dict[str, object]) -> None:
     logger.info("%s %s", event, " ".join(f"{name}={value!r}" for name, value in fields.items()))
 
 
-def _exit(message: str) -> None:
+def exit_for(message: str) -> None:
     """End the process for a mistake of the user: one line, status 2."""
     sys.stderr.write(f"locust: error: {message}\n")
     sys.exit(2)
@@ -356,7 +365,8 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
-    collect(environment, fleet, Reports(environment, runner))
+    fleet.reports = Reports(environment, runner)
+    collect(environment, fleet)
     verdict = OnlineVerdict(environment, runner, fleet.online)
     environment.events.test_start.add_listener(lambda **_: fleet.configure())
     environment.events.test_stopping.add_listener(lambda **_: verdict.note())
@@ -400,7 +410,7 @@ def _check(environment: Environment, fleet: Fleet) -> None:
         _check_credentials(environment, fleet)
         _check_arrivals(environment, fleet)
     except (InvalidFleetFile, InvalidOption) as error:
-        _exit(f"{error}")
+        exit_for(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}
     if environment.host is not None:
@@ -409,9 +419,9 @@ def _check(environment: Environment, fleet: Fleet) -> None:
         try:
             fleet.check(host)
         except InvalidEndpoint as error:
-            _exit(f"{whose}: {error}")
+            exit_for(f"{whose}: {error}")
         except InvalidOption as error:
-            _exit(f"{error}")
+            exit_for(f"{error}")
 
 
 def _check_arrivals(environment: Environment, fleet: Fleet) -> None:

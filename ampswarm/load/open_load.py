@@ -181,7 +181,9 @@ class OpenLoad:
         size = max(1, self._runner.target_user_count)
         is_of_work = self.dial is None and options.arrivals_of != CHARGE_POINTS
         after = options.arrivals_after
-        if after < 0:
+        if self.dial is not None:
+            after = 0.0
+        elif after < 0:
             after = size / (options.spawn_rate or 1) + _SETTLES if is_of_work else AHEAD
         self._plan = {
             "of": self.dial_kind if self.dial is not None else options.arrivals_of,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +87,9 @@ class _Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+Option = _Option
+"""One option, for scenarios that have their own."""
+
 OPTIONS: Final = (
     _Option("--cs-protocol", "CS_PROTOCOL", "ws", one_of("ws", "wss"),
             "Protocol of the central system, where --host is not given: ws or wss", in_web_ui=False),
@@ -154,7 +157,12 @@ def add_options(parser: LocustArgumentParser) -> None:
     complain = parser.error
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
-    for option in OPTIONS:
+    add_to(parser, OPTIONS)
+
+
+def add_to(parser: LocustArgumentParser, options: Iterable[_Option]) -> None:
+    """Add options to a parser: these, or those of a scenario."""
+    for option in options:
         more: dict[str, Any] = {"nargs": "?", "const": True} if option.parse is boolean else {}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
         parser.add_argument(

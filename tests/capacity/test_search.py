@@ -33,7 +33,7 @@ def test_a_search_as_a_table() -> None:
     """Steps up, halves, tries the edge again, confirms."""
     search = Search(Bounds(20, 200, 20, 0.05))
     trials = run(search, lambda trial: trial.load <= 47)
-    assert [
+    assert [(trial.load, trial.purpose, held) for trial, held in trials] == [
         (20, Purpose.STEP, True),
         (40, Purpose.STEP, True),
         (60, Purpose.STEP, False),
@@ -43,8 +43,8 @@ def test_a_search_as_a_table() -> None:
         (48, Purpose.BISECT, False),
         (48, Purpose.REPEAT, False),
         (47, Purpose.CONFIRM, True),
-    ] == [(trial.load, trial.purpose, held) for trial, held in trials]
-    assert (Outcome.FOUND, 47) == (search.outcome, search.capacity)
+    ]
+    assert (search.outcome, search.capacity) == (Outcome.FOUND, 47)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_edge_of_a_steady_target_is_found(bounds: Bounds, edge: int) -> None
     if edge >= bounds.last:
         assert (Outcome.AT_LEAST, bounds.last) == (search.outcome, search.capacity)
     elif edge == 0:
-        assert (Outcome.NOTHING, 0) == (search.outcome, search.capacity)
+        assert (search.outcome, search.capacity) == (Outcome.NOTHING, 0)
     else:
         assert search.outcome is Outcome.FOUND
         assert edge - max(1, (edge + 1) * bounds.precision / (1 - bounds.precision)) <= search.capacity <= edge
@@ -123,7 +123,7 @@ def test_it_can_be_stopped_once() -> None:
     search.judged(held=True)
     search.stop(Outcome.GENERATOR)
     search.stop(Outcome.INTERRUPTED)
-    assert (Outcome.GENERATOR, 10, None) == (search.outcome, search.capacity, search.trial)
+    assert (search.outcome, search.capacity, search.trial) == (Outcome.GENERATOR, 10, None)
 
 
 @pytest.mark.parametrize(
