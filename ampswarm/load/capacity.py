@@ -38,7 +38,7 @@ logger: Final = logging.getLogger("ampswarm")
 _MOST: Final = 100_000_000
 _CONFIRMS_FOR: Final = 2
 """Times as long as any other load is the edge held."""
-_LAG_LOCAL: Final = 2.0
+_LAG_LOCAL: Final = 1.5
 _LAG_DISTRIBUTED: Final = 5.0
 """Seconds until what was measured has come together: workers report every 3 s."""
 _EXIT: Final = {Outcome.FOUND: 0, Outcome.AT_LEAST: 0, Outcome.NOTHING: 3, Outcome.GENERATOR: 4, Outcome.UNSTEADY: 4}

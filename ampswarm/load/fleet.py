@@ -92,7 +92,9 @@ class Fleet:
         self.charge_points: set[ChargePoint] = set()
         self.timeline = Timeline()
         """What was measured in all processes; on the master, or in a single process."""
+        # Made with the runner, when Locust has one.
         self.reports: Reports
+        self.open_load: OpenLoad
         self.judge: Judge | None = None
         """What the SLOs say of a part of the run; `None` where there are none."""
         self.generator_trouble: Callable[[], str | None] = lambda: None
@@ -101,7 +103,6 @@ class Fleet:
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
         self._settings: Settings | None = None
-        self.open_load = OpenLoad(environment, environment.runner)
         # Not the same for all workers: their charge points would start in the same instants.
         self._spread = self.random.random()
 
@@ -359,6 +360,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
+    fleet.open_load = OpenLoad(environment, runner)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.

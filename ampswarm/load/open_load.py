@@ -34,7 +34,7 @@ _SETTLES: Final = 5.0
 """Seconds from the last charge point of a fleet to the first arrival of work, where nothing else is said."""
 AHEAD: Final = 5.0
 """Seconds by which charge points are spawned before they switch themselves on: a tick of a shape may take 3 s."""
-NOTICE: Final = 3.0
+NOTICE: Final = 2.0
 """Seconds from a change of the rate to when it holds: all charge points have looked by then."""
 
 
