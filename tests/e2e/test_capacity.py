@@ -68,7 +68,7 @@ def test_the_rate_of_messages_that_a_central_system_takes_is_found(tmp_path: Pat
     with CentralSystem(tmp_path / "cs.log", "--chaos", str(chaos)) as central_system:
         run = search(
             tmp_path, central_system, "-u", "20", "-r", "20", "--capacity-of", "messages", "--arrivals-of", "Heartbeat",
-            "--capacity-from", "184", "--capacity-step", "56", "--capacity-to", "1000", "--capacity-precision", "13",
+            "--capacity-from", "155", "--capacity-step", "30", "--capacity-to", "1000", "--capacity-precision", "15",
             "--capacity-hold", "4", "--capacity-patience", "20", "--capacity-p99", "0.5",
         )  # fmt: skip
     assert run.status == 0, run.output
@@ -116,11 +116,8 @@ def test_a_target_that_holds_all_and_one_that_holds_nothing(central_system: Cent
     run = search(tmp_path, central_system, *args, "--processes", "2")
     assert run.status == 0, run.output
     assert (found(tmp_path)["outcome"], found(tmp_path)["capacity"]) == ("at least", 3)
-    args = ("--capacity-from", "1", "--capacity-to", "1", "--capacity-hold", "2", "--capacity-p99", "0.001")
-    run = search(tmp_path, central_system, *args, "--arrivals-of", "Heartbeat")
-    assert found(tmp_path)["outcome"] in {"nothing", "at least"}
     central_system.stop()
-    run = search(tmp_path, central_system, *args, "--capacity-patience", "2")
+    run = search(tmp_path, central_system, "--capacity-from", "1", "--capacity-to", "1", "--capacity-patience", "2")
     assert run.status == 3, run.output
     assert found(tmp_path)["outcome"] == "nothing"
 
