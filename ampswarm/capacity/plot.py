@@ -110,9 +110,9 @@ def _x(load: float, most: float) -> float:
 
 
 def _nice(value: float) -> float:
-    """Return the next of 1, 2, 4, 6, 8 times a power of ten: labels of quarters are short."""
+    """Return the next number whose quarters are short labels."""
     power = 10.0 ** floor(log10(max(value, 1.0)))
-    return next(digit * power for digit in (1, 2, 4, 6, 8, 10) if digit * power >= value)
+    return next(digit * power for digit in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10) if digit * power >= value)
 
 
 def _short(text: str, longest: int = 95) -> str:

@@ -94,7 +94,7 @@ class Fleet:
         """What was measured in all processes; on the master, or in a single process."""
         # Made with the runner, when Locust has one.
         self.reports: Reports
-        self.open_load: OpenLoad
+        self.open_load = OpenLoad(environment)
         self.judge: Judge | None = None
         """What the SLOs say of a part of the run; `None` where there are none."""
         self.generator_trouble: Callable[[], str | None] = lambda: None
@@ -360,7 +360,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
-    fleet.open_load = OpenLoad(environment, runner)
+    fleet.open_load.follow(runner)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.

@@ -43,12 +43,11 @@ class OpenLoad:
 
     Args:
         environment: Locust's.
-        runner: Locust's, of any kind.
     """
 
-    def __init__(self, environment: Environment, runner: Any) -> None:  # noqa: ANN401
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._runner = runner
+        self._runner: Any = None
         self._arrivals: Arrivals | None = None
         self._kind = ""
         self._origin = 0.0
@@ -65,7 +64,11 @@ class OpenLoad:
         """What became of this process's arrivals."""
         self.all = Tally()
         """What became of all processes', as far as they have told; on the master, or in a single process."""
-        listen = environment.events
+
+    def follow(self, runner: Any) -> None:  # noqa: ANN401
+        """Begin and end with the tests of Locust's runner, of any kind."""
+        self._runner = runner
+        listen = self._environment.events
         if isinstance(runner, WorkerRunner):
             runner.register_message(PLAN, lambda msg, **_: self._accept(msg.data))
             runner.register_message(TURN, lambda msg, **_: self._turned(msg.data))
@@ -174,6 +177,7 @@ class OpenLoad:
     def _begin(self) -> None:
         options = self._environment.parsed_options
         assert options is not None
+        self._tell()
         self.all.clear()
         self._arrivals = None
         if not self.is_planned:
