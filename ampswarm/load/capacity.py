@@ -132,6 +132,9 @@ class CapacitySearch(LoadTestShape):
         if trouble is not None:
             self._reason = trouble
             search.stop(Outcome.GENERATOR)
+        elif options.run_time and self._elapsed >= options.run_time:
+            # Locust leaves its own limit to the shape.
+            search.stop(Outcome.INTERRUPTED)
         else:
             self._look(search, self._elapsed)
         if search.trial is None:

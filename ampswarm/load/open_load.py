@@ -30,6 +30,7 @@ logger: Final = logging.getLogger("ampswarm")
 
 PLAN: Final = "ampswarm_arrivals"
 TURN: Final = "ampswarm_arrivals_turn"
+WANTED: Final = "ampswarm_arrivals_wanted"
 _SETTLES: Final = 5.0
 """Seconds from the last charge point of a fleet to the first arrival of work, where nothing else is said."""
 AHEAD: Final = 5.0
@@ -72,12 +73,14 @@ class OpenLoad:
         if isinstance(runner, WorkerRunner):
             runner.register_message(PLAN, lambda msg, **_: self._accept(msg.data))
             runner.register_message(TURN, lambda msg, **_: self._turned(msg.data))
+            # In the middle of a test, perhaps. Locust says that a worker has connected before it can listen.
+            runner.send_message(WANTED, {})
             return
         listen.test_start.add_listener(lambda **_: self._begin())
         listen.test_stopping.add_listener(lambda **_: self._end())
         listen.quitting.add_listener(lambda **_: self._tell())
         if isinstance(runner, MasterRunner):
-            listen.worker_connect.add_listener(lambda client_id, **_: self._send(client_id))
+            runner.register_message(WANTED, lambda msg, **_: self._send(msg.node_id))
 
     def report_by(self, reports: Reports) -> None:
         """Let what becomes of arrivals come together."""

@@ -41,7 +41,9 @@ class ChargePointArrivals(LoadTestShape):
             return 1, 1.0
         elapsed = open_load.elapsed(time.monotonic())
         options = environment.parsed_options
-        if elapsed > arrivals.duration + _AFTERWARDS and not (options is not None and options.run_time):
+        # Locust leaves its own limit to the shape.
+        limit = options.run_time if options is not None else None
+        if self.get_run_time() >= limit if limit else elapsed > arrivals.duration + _AFTERWARDS:  # type: ignore[no-untyped-call]
             return None
         users = max(1, arrivals.count(elapsed + AHEAD))
         # All at once: each waits for its own time.

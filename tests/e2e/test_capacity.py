@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.processes import ROOT, CentralSystem, Locust, Run, run_locust
+from tests.processes import ROOT, CentralSystem, Locust, Run, run_locust, until
 
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
 LIMIT = 40
@@ -120,6 +121,24 @@ def test_a_target_that_holds_all_and_one_that_holds_nothing(central_system: Cent
     run = search(tmp_path, central_system, "--capacity-from", "1", "--capacity-to", "1", "--capacity-patience", "2")
     assert run.status == 3, run.output
     assert found(tmp_path)["outcome"] == "nothing"
+
+
+def test_a_search_that_is_ended_has_its_evidence(central_system: CentralSystem, tmp_path: Path) -> None:
+    """`--run-time` and Ctrl-C: what held until then is on file, and Locust's own status stays."""
+    args = ("--capacity-from", "2", "--capacity-hold", "1")
+    run = search(tmp_path, central_system, *args, "--run-time", "8s")
+    assert run.status == 0, run.output
+    assert found(tmp_path)["outcome"] == "interrupted"
+    assert "messages" not in run.output.split("capacity: interrupted; ")[1].splitlines()[0]
+    with Locust(
+        tmp_path, "--headless", "--host", central_system.url, "--capacity-out", str(tmp_path / "again"), *args,
+        locustfile=CAPACITY, name="again",
+    ) as locust:  # fmt: skip
+        until(lambda: "capacity: trying 2" in (tmp_path / "again.log").read_text())
+        locust.process.send_signal(signal.SIGINT)
+        run = locust.wait()
+    assert "capacity: interrupted; 0 charge points held until then" in run.output
+    assert json.loads((tmp_path / "again" / "capacity.json").read_text())["outcome"] == "interrupted"
 
 
 @pytest.mark.parametrize(
