@@ -1,7 +1,7 @@
 """What arrives at one charge point in an open load: messages that are due, drivers who come.
 
 Sans-IO like drivers: `act` does what is due, `deadline` says when to call it again. Arrival number k of a
-run belongs to charge point k modulo the size of the fleet, so each charge point knows its own, and all of
+run belongs to charge point k modulo the size of the fleet (`Slots`), so each charge point knows its own, and all of
 them together are the planned process, on however many workers. Nobody hands out anything.
 """
 
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ampswarm.load.drivers import Driver, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ampswarm.arrivals import Arrivals
     from ampswarm.charge_point.station import ChargePoint
     from ampswarm.load.charging_behaviour import ChargingBehaviour
+    from ampswarm.load.slots import Slots
     from ampswarm.ocppj.frames import Payload
 
 _NEVER: Final = float("inf")
@@ -98,7 +101,7 @@ class Share:
     Args:
         arrivals: the fleet's.
         origin: when they began, in seconds of the monotonic clock.
-        number: the charge point's, from 1.
+        number: the charge point's slot, from 1.
         of: how many charge points there are.
         now: the time; what arrived before is not for this one.
     """
@@ -178,6 +181,43 @@ class Messages:
             self._tally.lost += 1
         else:
             self._tally.answered += 1
+
+
+class Place:
+    """An errand in a slot, or the wait for a slot.
+
+    Args:
+        slots: of this process.
+        number: the charge point's, from 1.
+        begin: makes the errand of a slot.
+        now: the time.
+    """
+
+    __slots__ = ("_begin", "_errand", "_slot", "_slots", "deadline")
+
+    def __init__(self, slots: Slots, number: int, begin: Callable[[int, float], Errand], now: float) -> None:
+        self._slots = slots
+        self._begin = begin
+        self._slot = slots.take_own(number)
+        self._errand = None if self._slot is None else begin(self._slot, now)
+        self.deadline = now + LOOKS_EVERY if self._errand is None else self._errand.deadline
+
+    def act(self, now: float) -> None:
+        """Do what is due, or look for a slot."""
+        if self._errand is None:
+            self._slot = self._slots.take_any()
+            if self._slot is None:
+                self.deadline = now + LOOKS_EVERY
+                return
+            self._errand = self._begin(self._slot, now)
+        else:
+            self._errand.act(now)
+        self.deadline = self._errand.deadline
+
+    def end(self, now: float) -> list[tuple[str, float]]:
+        """Leave the slot to somebody else."""
+        self._slots.give_back(self._slot)
+        return [] if self._errand is None else self._errand.end(now)
 
 
 class _CalledDriver(Driver):

@@ -13,11 +13,12 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
 from ampswarm.arrivals import Arrivals, Dial, InvalidArrivals, parse
-from ampswarm.load.errands import MESSAGES, Errand, Messages, Share, Tally, Visits
+from ampswarm.load.errands import MESSAGES, Errand, Messages, Place, Share, Tally, Visits
 from ampswarm.load.options import CHARGE_POINTS, DRIVERS, InvalidOption
+from ampswarm.load.slots import SlotOffice, Slots
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -30,6 +31,7 @@ logger: Final = logging.getLogger("ampswarm")
 
 PLAN: Final = "ampswarm_arrivals"
 TURN: Final = "ampswarm_arrivals_turn"
+SLOTS: Final = "ampswarm_arrivals_slots"
 WANTED: Final = "ampswarm_arrivals_wanted"
 _SETTLES: Final = 5.0
 """Seconds from the last charge point of a fleet to the first arrival of work, where nothing else is said."""
@@ -56,6 +58,8 @@ class OpenLoad:
         # What a message to a worker says, but for the time; and how often the rate was changed.
         self._plan: dict[str, Any] = {}
         self._files: dict[str, str] = {}
+        self._slots = Slots()
+        self._office = SlotOffice(self._grant, self._is_there)
         self._planned = 0
         self.dial: Dial | None = None
         """The rate, where somebody sets it while it runs: set before the test starts; on the master."""
@@ -72,6 +76,7 @@ class OpenLoad:
         listen = self._environment.events
         if isinstance(runner, WorkerRunner):
             runner.register_message(PLAN, lambda msg, **_: self._accept(msg.data))
+            runner.register_message(SLOTS, lambda msg, **_: self._slots.grant(msg.data["slots"]))
             runner.register_message(TURN, lambda msg, **_: self._turned(msg.data))
             # In the middle of a test, perhaps. Locust says that a worker has connected before it can listen.
             runner.send_message(WANTED, {})
@@ -85,6 +90,7 @@ class OpenLoad:
     def report_by(self, reports: Reports) -> None:
         """Let what becomes of arrivals come together."""
         reports.add("arrivals", self.mine.take, lambda _, taken: self.all.add(taken))
+        reports.add("arrivals_slots", self._take_slots, self._office.accept)
 
     # -- what charge points ask ---------------------------------------------------------------
 
@@ -109,12 +115,17 @@ class OpenLoad:
             behaviour: of the drivers who may come.
             now: the time.
         """
-        if self._arrivals is None or self._kind == CHARGE_POINTS or number > self._size:
+        arrivals = self._arrivals
+        if arrivals is None or self._kind == CHARGE_POINTS:
             return None
-        share = Share(self._arrivals, self._origin, number, self._size, now)
-        if self._kind == DRIVERS:
-            return Visits(station, share, behaviour, self.mine, now)
-        return Messages(station, share, self._kind, self.mine, is_adjustable=isinstance(self._arrivals, Dial))
+
+        def begin(slot: int, now: float) -> Errand:
+            share = Share(arrivals, self._origin, slot, self._size, now)
+            if self._kind == DRIVERS:
+                return Visits(station, share, behaviour, self.mine, now)
+            return Messages(station, share, self._kind, self.mine, is_adjustable=isinstance(arrivals, Dial))
+
+        return Place(self._slots, number, begin, now)
 
     # -- the master, or a single process ------------------------------------------------------
 
@@ -182,6 +193,7 @@ class OpenLoad:
         assert options is not None
         self._tell()
         self.all.clear()
+        self._office.clear()
         self._arrivals = None
         if not self.is_planned:
             return
@@ -231,10 +243,26 @@ class OpenLoad:
 
     # -- every process ------------------------------------------------------------------------
 
+    def _take_slots(self) -> dict[str, Any]:
+        return self._slots.take()
+
+    def _grant(self, process: str, slots: list[int]) -> None:
+        if isinstance(self._runner, MasterRunner):
+            self._runner.send_message(SLOTS, {"slots": slots}, process)
+        else:
+            self._slots.grant(slots)
+
+    def _is_there(self, process: str) -> bool:
+        if not isinstance(self._runner, MasterRunner):
+            return True
+        client = self._runner.clients.get(process)
+        return client is not None and client.state != STATE_MISSING
+
     def _accept(self, plan: dict[str, Any]) -> None:
         self.mine.clear()
         self._kind = plan["of"]
         self._size = plan["size"]
+        self._slots = Slots(self._size)
         self._origin = time.monotonic() - plan["elapsed"]
         if plan["text"]:
             try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, CentralSystem, run_locust
+from tests.processes import ROOT, CentralSystem, Locust, free_port, run_locust, until
 
 OPEN_LOAD = ROOT / "locustfiles" / "open_load.py"
 SLOW = """
@@ -101,6 +101,32 @@ def test_arrivals_without_their_charge_point_are_counted(tmp_path: Path) -> None
     handed = calls["MeterValues"]
     assert 0 < handed < 60
     assert f"open load: {80 - handed} arrivals had no charge point" in run.output
+
+
+def test_a_worker_that_comes_late_takes_on_its_part(tmp_path: Path) -> None:
+    """Locust moves charge points to it, which have new numbers there: the arrivals of those that went become theirs."""
+    port = free_port()
+    master = ("--headless", "--master", "--master-bind-port", str(port), "--expect-workers", "1")
+    worker = ("--worker", "--master-port", str(port))
+    with (
+        CentralSystem(tmp_path / "cs.log") as central_system,
+        Locust(
+            tmp_path, *master, "--enable-rebalancing", "-t", "34s", "-u", "20", "-r", "20",
+            "--host", central_system.url, "--arrivals", "constant 40/s for 10s", "--arrivals-after", "16",
+            locustfile=OPEN_LOAD, name="master",
+        ) as running,
+        Locust(tmp_path, *worker, locustfile=OPEN_LOAD, name="one"),
+    ):  # fmt: skip
+        until(lambda: len(central_system.lines("connected")) == 20)
+        with Locust(tmp_path, *worker, locustfile=OPEN_LOAD, name="two"):
+            run = running.wait()
+        connected = {line["identity"] for line in central_system.lines("connected")}
+        calls = central_system.summary()["calls"]
+    assert run.status == 0, run.output
+    assert len(connected) > 20
+    # All of them, but for what is due while charge points move: on a slow machine, that takes until the arrivals begin.
+    assert run.rows["OCPP/MeterValues"].requests == calls["MeterValues"]
+    assert 320 <= calls["MeterValues"] <= 400
 
 
 OWN_SHAPE = """
