@@ -86,6 +86,7 @@ class Calls:
         is_kept: bool = False,
         subject: Connector | None = None,
         done: Done | None = None,
+        due: float | None = None,
     ) -> None:
         """Send another message as soon as possible.
 
@@ -96,6 +97,7 @@ class Calls:
             is_kept: whether to send it later when it cannot be sent now.
             subject: the connector that a StatusNotification is about.
             done: called with the answer, or with `None` when there is none.
+            due: when it was planned to go out, for what does not wait for the central system; else `None`.
         """
         if not is_kept and not self._station.is_online:
             if done is not None:
@@ -107,7 +109,7 @@ class Calls:
             self._drop_oldest_notice(now)
             if subject is not None and self._status_due >> subject.connector_id & 1:
                 return
-        self._notices.append(Notice(action, payload, now, is_kept=is_kept, subject=subject, done=done))
+        self._notices.append(Notice(action, payload, now, is_kept=is_kept, subject=subject, done=done, due=due))
 
     def _drop_oldest_notice(self, now: float) -> None:
         assert self._notices is not None
@@ -179,6 +181,10 @@ class Calls:
         """Transaction messages that the central system has not taken yet."""
         return 0 if self._outbox is None else len(self._outbox)
 
+    def planned(self) -> list[Notice]:
+        """Return the planned messages that wait for their turn, in order."""
+        return [each for each in self._notices or () if each.due is not None]
+
     @property
     def ready_at(self) -> float:
         """When the next transaction message may go out; infinity when there is none."""
@@ -228,7 +234,8 @@ class Calls:
             if not self._notices:
                 self._notices = None
             self._in_flight = notice
-            return self._call(notice.action, notice.payload, now, max(notice.created, self._station.opened_at))
+            due = max(notice.created, self._station.opened_at) if notice.due is None else notice.due
+            return self._call(notice.action, notice.payload, now, due)
         due = self._heartbeat_at
         return self._call_heartbeat(now, due) if now >= due else None
 
@@ -248,7 +255,7 @@ class Calls:
                 self._status_due &= ~(1 << connector_id)
                 return self._call_status(connector_id, now)
             case "MeterValues":
-                payload = self._meter_values(connector_id, now)
+                payload = self.meter_values(connector_id, now)
             case "DiagnosticsStatusNotification":
                 payload = self._station.maintenance.diagnostics_status()
             case "LogStatusNotification":
@@ -265,7 +272,8 @@ class Calls:
             each.subject is not None and each.subject.connector_id == connector_id for each in self._notices or ()
         )
 
-    def _meter_values(self, connector_id: int, now: float) -> Payload:
+    def meter_values(self, connector_id: int, now: float) -> Payload:
+        """Return MeterValues.req with a reading of now."""
         connector = self._station.charging(now).connector(connector_id)
         self._station.charging(now).update(now)
         elements = triggered_sample(self._station, connector, self._station.utc(now))

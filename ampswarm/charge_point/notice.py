@@ -20,7 +20,7 @@ Done = Callable[[Payload | None, float], None]
 class Notice:
     """One such message."""
 
-    __slots__ = ("action", "created", "done", "is_kept", "payload", "subject")
+    __slots__ = ("action", "created", "done", "due", "is_kept", "payload", "subject")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Notice:
         is_kept: bool = False,
         subject: Connector | None = None,
         done: Done | None = None,
+        due: float | None = None,
     ) -> None:
         self.action = action
         self.payload = payload
@@ -41,3 +42,5 @@ class Notice:
         self.subject = subject
         """The connector whose status a StatusNotification tells."""
         self.done = done
+        self.due = due
+        """When it should go out, for one that was planned, whatever stands in the way; `None` for any other."""

@@ -16,6 +16,7 @@ from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Key
 from ampswarm.charge_point.connector import NEVER
 from ampswarm.charge_point.events import CommandReceived, Online, Registered, StationEvent
 from ampswarm.charge_point.link import LINK_TRANSITIONS, CloseReason, Link, Registration, Trigger
+from ampswarm.charge_point.notice import Done, Notice
 from ampswarm.charge_point.parts import Parts
 from ampswarm.charge_point.ping_watch import Pinger, PingWatch, WatchMode
 from ampswarm.charge_point.security import Security, SecurityEvent
@@ -314,6 +315,24 @@ class ChargePoint(Parts):
             if message is not None:
                 messages.append(message)
         return messages
+
+    def send(self, action: str, payload: Payload | None, now: float, *, due: float, done: Done | None = None) -> None:
+        """Send a message that was planned, in its turn: it waits for a Call before it, and for the network.
+
+        Args:
+            action: what to send.
+            payload: its request; `None` reads the meter of connector 1, for MeterValues.
+            now: the time.
+            due: when it was planned to go out, which may be past.
+            done: called with the answer, or with `None` when there is none.
+        """
+        if payload is None:
+            payload = self._calls.meter_values(1, now)
+        self._calls.notify(action, payload, now, is_kept=True, done=done, due=due)
+
+    def planned(self) -> list[Notice]:
+        """Return the planned messages that were not sent yet, in order."""
+        return self._calls.planned()
 
     def take_ping(self, now: float) -> bool:
         """Return whether to send a PING frame now (WebSocketPingInterval)."""

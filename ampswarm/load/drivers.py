@@ -35,7 +35,9 @@ _REMOTE_EVERY: Final = 5.0
 """Seconds between two looks at whether somebody has started the session remotely."""
 
 
-class _Stage(Enum):
+class Stage(Enum):
+    """What a driver is about."""
+
     AWAY = auto()
     AT_THE_READER = auto()
     WAITING = auto()
@@ -67,7 +69,7 @@ class Driver:
         """What to add to the clock for the time that the behaviour's day is made of."""
         self.due = _FOREVER
         """When there is something to do, in seconds of the monotonic clock."""
-        self._stage = _Stage.AWAY
+        self._stage = Stage.AWAY
         self._id_tag = ""
         self._energy = _FOREVER
         self._enough_at = _FOREVER
@@ -76,7 +78,7 @@ class Driver:
 
     def expect(self, station: ChargePoint, now: float) -> None:
         """Let the next driver come when it is time."""
-        self._stage = _Stage.AWAY
+        self._stage = Stage.AWAY
         self.due = now + self.behaviour.next_arrival(now + self.day_offset, station.random)
 
     def act(self, station: ChargePoint, now: float) -> None:
@@ -85,15 +87,15 @@ class Driver:
         charging.advance(now)
         connector = charging.connector(self.connector_id)
         match self._stage:
-            case _Stage.AWAY:
+            case Stage.AWAY:
                 self._arrive(station, charging, now)
-            case _Stage.AT_THE_READER:
+            case Stage.AT_THE_READER:
                 self._present(station, charging, connector, now)
-            case _Stage.WAITING:
+            case Stage.WAITING:
                 self._wait(station, connector, now)
-            case _Stage.CHARGING | _Stage.FULL:
+            case Stage.CHARGING | Stage.FULL:
                 self._charge(station, charging, connector, now)
-            case _Stage.LEAVING:
+            case Stage.LEAVING:
                 self._leave(station, charging, now)
 
     def _arrive(self, station: ChargePoint, charging: Charging, now: float) -> None:
@@ -103,12 +105,12 @@ class Driver:
             return
         self._id_tag = self.behaviour.id_tags.draw(random)
         self._energy = self.behaviour.draw_energy(random)
-        self._stage = _Stage.AT_THE_READER
+        self._stage = Stage.AT_THE_READER
         self.due = now + self._pause(random, _AT_THE_READER)
 
     def _present(self, station: ChargePoint, charging: Charging, connector: Connector, now: float) -> None:
         random = station.random
-        self._stage = _Stage.WAITING
+        self._stage = Stage.WAITING
         self._until = now + self._pause(random, _PATIENCE)
         self._has_presented = connector.transaction is None and not self.behaviour.draw_remote_start(random)
         if self._has_presented:
@@ -117,12 +119,12 @@ class Driver:
 
     def _wait(self, station: ChargePoint, connector: Connector, now: float) -> None:
         if connector.transaction is not None:
-            self._stage = _Stage.CHARGING
+            self._stage = Stage.CHARGING
             self._until = now + self.behaviour.draw_duration(station.random)
             self._look_later(connector, now)
         elif now >= self._until or (self._has_presented and not connector.is_checking):
             # Refused, or nobody started it: drives on.
-            self._stage = _Stage.LEAVING
+            self._stage = Stage.LEAVING
             self.due = now
         else:
             self.due = min(self._until, now + (_ANSWER_EVERY if self._has_presented else _REMOTE_EVERY))
@@ -145,13 +147,13 @@ class Driver:
             self._finish(station, now)
             return
         battery = connector.battery
-        if self._stage is _Stage.CHARGING and battery is not None and battery.is_full:
-            self._stage = _Stage.FULL
+        if self._stage is Stage.CHARGING and battery is not None and battery.is_full:
+            self._stage = Stage.FULL
             self._until = min(self._until, now + self._pause(station.random, _LEAVES_FULL_AFTER))
         self._look_later(connector, now)
 
     def _finish(self, station: ChargePoint, now: float) -> None:
-        self._stage = _Stage.LEAVING
+        self._stage = Stage.LEAVING
         self.due = now + self._pause(station.random, _AT_THE_READER)
 
     def _leave(self, station: ChargePoint, charging: Charging, now: float) -> None:

@@ -16,6 +16,7 @@ import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
+from ampswarm.capacity.slos import SloJudge
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.load.bystanders import Bystanders
@@ -31,6 +32,7 @@ from ampswarm.load.incidents import Incidents
 from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.measurements import Measurements
 from ampswarm.load.online_verdict import OnlineVerdict
+from ampswarm.load.open_load import OpenLoad
 from ampswarm.load.options import (
     DEFAULT_SPAWN_RATE,
     InvalidOption,
@@ -43,6 +45,7 @@ from ampswarm.load.population import FleetFile, Population
 from ampswarm.load.precise_statistics import install as keep_three_digits
 from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
+from ampswarm.load.shapes import ChargePointArrivals
 from ampswarm.load.storm_page import add_storm_page
 from ampswarm.load.storm_spec import InvalidStorm, Storm, parse_storm, parse_storms
 from ampswarm.load.storms import Storms
@@ -54,8 +57,11 @@ from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locust.env import Environment
 
+    from ampswarm.capacity.judge import LoadJudge
     from ampswarm.charge_point.certificates import Root
     from ampswarm.charge_point.station import ChargePoint
     from ampswarm.load.charging_behaviour import ChargingBehaviour
@@ -106,6 +112,11 @@ class Fleet:
         self.bystanders = Bystanders()
         # By identity: what an operator of this process has sent, and how far it has come.
         self.commands: dict[str, Command] = {}
+        self.open_load = OpenLoad(environment)
+        self.load_judge: LoadJudge | None = None
+        """What the SLOs say of a part of the run; `None` where there are none."""
+        self.generator_trouble: Callable[[], str | None] = lambda: None
+        """Says why the generator's numbers cannot be trusted; `None` for no reason."""
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -366,7 +377,7 @@ def _log(fields: dict[str, object]) -> None:
     logger.info("%s %s", event, " ".join(f"{name}={value!r}" for name, value in fields.items()))
 
 
-def _exit(message: str) -> NoReturn:
+def exit_for(message: str) -> NoReturn:
     """End the process for a mistake of the user: one line, status 2."""
     sys.stderr.write(f"locust: error: {message}\n")
     sys.exit(2)
@@ -395,6 +406,8 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
+    fleet.open_load.follow(runner)
+    fleet.open_load.report_by(fleet.reports)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
     if isinstance(runner, MasterRunner):
         watch = WorkerWatch(runner, Lessor(runner), fleet.incidents)
@@ -410,7 +423,13 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.test_stopping.add_listener(lambda **_: online.note())
     fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
     if not isinstance(runner, WorkerRunner):
-        judge = Judge(environment, _wanted(environment), fleet.recorder, fleet.reports, fleet.incidents, online)
+        wanted = _wanted(environment)
+        if getattr(environment.shape_class, "judges_each_load", False):
+            # By the SLOs, too: what was too much on purpose must not fail the run.
+            fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
+            wanted = replace(wanted, slos=())
+        fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
+        judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
         judge.sections |= {
             "calls": fleet.calls.as_dict,
             "fleet": lambda: online.last,
@@ -460,8 +479,9 @@ def _check(environment: Environment, fleet: Fleet) -> None:
             options.num_users = counts or options.concurrency_level
         _check_credentials(environment, fleet)
         fleet.planned_storms()
+        _check_arrivals(environment, fleet)
     except (InvalidFleetFile, InvalidOption, InvalidStorm) as error:
-        _exit(f"{error}")
+        exit_for(f"{error}")
     classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
     hosts = {each.host: f"the host of {each.__name__}" for each in classes}
     if environment.host is not None:
@@ -470,9 +490,26 @@ def _check(environment: Environment, fleet: Fleet) -> None:
         try:
             fleet.check(host)
         except InvalidEndpoint as error:
-            _exit(f"{whose}: {error}")
+            exit_for(f"{whose}: {error}")
         except InvalidOption as error:
-            _exit(f"{error}")
+            exit_for(f"{error}")
+
+
+def _check_arrivals(environment: Environment, fleet: Fleet) -> None:
+    """Find out whether there can be the arrivals that the options ask for; let charge points come as they say.
+
+    Raises:
+        InvalidOption: there cannot.
+    """
+    if fleet.open_load.check() is None or not fleet.open_load.is_of_charge_points:
+        return
+    if environment.shape_class is None:
+        environment.shape_class = ChargePointArrivals()
+        environment.shape_class.runner = environment.runner
+    elif not isinstance(environment.shape_class, ChargePointArrivals):
+        raise InvalidOption(
+            "--arrivals-of charge-points: the locustfile has a load shape of its own, which says how many there are"
+        )
 
 
 def _wanted(environment: Environment) -> Wanted:
@@ -480,7 +517,7 @@ def _wanted(environment: Environment) -> Wanted:
     try:
         return Wanted.from_options(environment.parsed_options)
     except InvalidOption as error:
-        _exit(f"{error}")
+        exit_for(f"{error}")
 
 
 def _check_credentials(environment: Environment, fleet: Fleet) -> None:

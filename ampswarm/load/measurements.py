@@ -43,6 +43,10 @@ class MessageDropped(Exception):  # noqa: N818
     """A message that a charge point gave up, for good; the text is the same for every charge point."""
 
 
+class MissedTurn(Exception):  # noqa: N818
+    """A message that was due and never sent; the text is the same for every charge point."""
+
+
 class WrongReaction(Exception):  # noqa: N818
     """What a central system should not have made of a misdeed; the text is the same for every charge point."""
 
@@ -112,6 +116,10 @@ class Measurements:
         error = CallFailed(words)
         self._fire("OCPP", event.action, event.ended - event.sent, error)
         self._view("DUE", event.action, (event.ended - event.due) * 1000, error)
+
+    def missed_turn(self, action: str, seconds: float) -> None:
+        """A message was not sent before its charge point ended, `seconds` after it was due."""
+        self._view("DUE", action, seconds * 1000, MissedTurn("not sent before the test ended"))
 
     def misbehaved(self, misdeed: str, seconds: float, error: Exception | None) -> None:
         """A charge point did something wrong, and the central system, `error` or not, something about it."""

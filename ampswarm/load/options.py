@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
+from ampswarm.load.errands import MESSAGES
 from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, seconds
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
     from ampswarm.load.fleet_file import FleetSource
+
+CHARGE_POINTS: Final = "charge-points"
+DRIVERS: Final = "drivers"
+ARRIVE: Final = (CHARGE_POINTS, DRIVERS, *MESSAGES)
+"""What may arrive in an open load."""
 
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
@@ -113,6 +119,9 @@ class _Option:
         return self.flag.removeprefix("--").replace("-", "_")
 
 
+Option = _Option
+"""One option, for scenarios that have their own."""
+
 OPTIONS: Final = (
     _Option("--cs-protocol", "CS_PROTOCOL", "ws", one_of("ws", "wss"),
             "Protocol of the central system, where --host is not given: ws or wss", in_web_ui=False),
@@ -168,6 +177,14 @@ OPTIONS: Final = (
             in_web_ui=False),
     _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
             "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
+    _Option("--arrivals", "AMPSWARM_ARRIVALS", "", str,
+            "Open load: what arrives when, as in 'ramp 0/s to 200/s over 5min, poisson 200/s for 10min'",
+            in_web_ui=False),
+    _Option("--arrivals-of", "AMPSWARM_ARRIVALS_OF", "MeterValues", one_of(*ARRIVE),
+            f"What arrives: {', '.join(ARRIVE)}", in_web_ui=False),
+    _Option("--arrivals-after", "AMPSWARM_ARRIVALS_AFTER", -1.0, seconds(-1.0, _DAY),
+            "Seconds from the start of the test to the first arrival; -1 lets the fleet be spawned, and 5 s",
+            in_web_ui=False),
     _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
             "Exit with status 1 unless every charge point is online when the test ends: true or false",
             in_web_ui=False),
@@ -210,7 +227,12 @@ def add_options(parser: LocustArgumentParser) -> None:
     complain = parser.error
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
-    for option in OPTIONS:
+    add_to(parser, OPTIONS)
+
+
+def add_to(parser: LocustArgumentParser, options: Iterable[_Option]) -> None:
+    """Add options to a parser: these, or those of a scenario."""
+    for option in options:
         more: dict[str, Any] = {}
         if option.parse is boolean:
             more = {"nargs": "?", "const": True}

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ampswarm.charge_point.charging import Charging
     from ampswarm.load.charging_behaviour import ChargingBehaviour
     from ampswarm.load.dark_connection import AnyConnection
+    from ampswarm.load.errands import Errand
     from ampswarm.load.measurements import Measurements
     from ampswarm.load.population import Population
 
@@ -100,6 +101,7 @@ class ChargePointUser(User):
         self._misconduct: Misconduct | None = None
         self._number = 0
         self._drivers: Drivers | None = None
+        self._errand: Errand | None = None
         self.population: Population | None = None
         """What it has in common with others; `None` before it was switched on."""
         self._network_back_at = 0.0
@@ -414,7 +416,10 @@ class ChargePointUser(User):
         fleet.charge_points.add(station)
         if population.misbehaviour is not None:
             self._go_wrong(station, population.misbehaviour)
-        station.power_on(now, after=fleet.start_delay())
+        after = fleet.open_load.start_delay(number, now)
+        station.power_on(now, after=fleet.start_delay() if after is None else after)
+        behaviour = fleet.behaviour_of(population.charging or EVERYDAY)
+        self._errand = fleet.open_load.errand(station, number, behaviour, now)
         return station
 
     def _go_wrong(self, station: ChargePoint, behaviour: Misbehaviour) -> Misconduct:
@@ -438,6 +443,10 @@ class ChargePointUser(User):
         if not self._number:
             return
         try:
+            if self._errand is not None:
+                for action, seconds in self._errand.end(time.monotonic()):
+                    self._fleet.measurements.missed_turn(action, seconds)
+                self._errand = None
             if self._fleet.settings.end_sessions:
                 self._end_sessions()
             self._disconnect()
@@ -466,10 +475,17 @@ class ChargePointUser(User):
         """Do what is due and take what comes, until `until` in seconds of the monotonic clock, or a condition."""
         while True:
             # At least one step, and with it a chance for the others, also for a task that never sleeps.
+            errand = self._errand
             try:
                 if self._blows:
                     self._feel()
-                self._step(until)
+                if errand is None:
+                    self._step(until)
+                else:
+                    now = time.monotonic()
+                    if errand.deadline <= now:
+                        errand.act(now)
+                    self._step(min(until, errand.deadline))
             except _Woken:
                 continue
             except ConnectionLost as lost:

@@ -1,0 +1,1 @@
+"""How much a target holds: the search itself, its evidence, its plot. Needs no Locust."""
