@@ -518,9 +518,10 @@ def test_the_ledger_counts_a_transaction_and_what_repeats(fresh: CentralSystem) 
         "repeated_stops": 1,
         "open": 1,
         "energy_wh": 500,
-        "meter_values": 5,
+        "meter_values": 4,
+        "repeated_meter_values": 1,
         "meter_values_out_of_order": 2,
-        "anomalies": 4,
+        "anomalies": 5,
     }
     assert ledger(fresh) == expected
     assert expected.items() <= fresh.summary()["transactions"].items()
