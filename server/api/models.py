@@ -42,6 +42,13 @@ Timeout = Annotated[
     float,
     Query(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False, description="Seconds for the answer, from sending the Call."),
 ]
+Force = Annotated[
+    bool,
+    Query(
+        description="Send it although the charge point's boot was answered Pending, which allows no remote start or "
+        "stop, or Rejected, after which no Call should be sent (core 4.2); else it is 409."
+    ),
+]
 Connected = Annotated[bool | None, Query(description="Only those that are connected, or only those that are not.")]
 Registration = Annotated[
     Literal["unknown", "accepted", "pending", "rejected"] | None,
