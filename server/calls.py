@@ -96,7 +96,7 @@ def check(action: str, payload: Payload, *, formats: bool = False) -> None:
     Args:
         action: what is to be asked.
         payload: the request's payload.
-        formats: whether times and URIs in it have to be such: for what people write.
+        formats: whether times in it have to be such: for what people write.
 
     Raises:
         OcppError: NotImplemented for an action that 1.6 does not know, NotSupported for one that only

@@ -105,13 +105,17 @@ def _folder() -> Path:
     return Path(package.submodule_search_locations[0], "v16", "schemas")
 
 
+# What the standard calls anyURI may also be relative, or an IRI, which JSON Schema's "uri" may not.
+_FORMATS: Final = {"uri": lambda _text: True}
+
+
 def _compile(
     folder: Path, action: str, direction: Direction, *, validate_formats: bool = False
 ) -> jsonschema_rs.Draft4Validator:
     # As the package itself validates: as draft 4, whatever $schema they name, and mostly without the formats. Charge
     # points and central systems write times in more ways than one.
     schema = orjson.loads((folder / f"{action}{direction.value}.json").read_bytes())
-    return jsonschema_rs.Draft4Validator(schema, validate_formats=validate_formats)
+    return jsonschema_rs.Draft4Validator(schema, validate_formats=validate_formats, formats=_FORMATS)
 
 
 def _compile_all() -> dict[Direction, dict[str, jsonschema_rs.Draft4Validator]]:
@@ -136,8 +140,8 @@ def validate(action: str, direction: Direction, payload: dict[str, Any], *, form
         action: whose payload it is.
         direction: which of its two.
         payload: what is looked at.
-        formats: whether texts have to be what the schema says beyond their type, too: dates and times as RFC 3339
-            writes them, and URIs. For what people write; not for each message.
+        formats: whether dates and times have to be such, as RFC 3339 writes them. For what people write; not for each
+            message.
 
     Raises:
         OcppError: NotImplemented for an action that 1.6 does not know; else the code that says in
