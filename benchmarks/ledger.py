@@ -34,6 +34,7 @@ from sqlalchemy.util import await_only
 from benchmarks import messages
 from benchmarks.stations import Failure
 from benchmarks.websocket_frames import TEXT, frames, masked
+from server.anomalies import Anomaly
 from server.store import BadStore, Store, StoreFailed, open_store
 from server.tables import (
     ANOMALIES,
@@ -46,7 +47,6 @@ from server.tables import (
     TOTALS,
     TRANSACTIONS,
 )
-from server.transactions import Anomaly
 
 ROOT: Final = Path(__file__).parent.parent
 OPEN_COUNT: Final = 5000

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import ampswarm
 from ampswarm.lifecycle import LifecycleLog
-from server.api.answers import OrjsonRoute, fault, http_error, invalid, store_failed
+from server.api.answers import OrjsonRoute, describe_requests, fault, http_error, invalid, store_failed
 from server.api.chaos import ChaosRoutes
 from server.api.charge_points import ChargePointRoutes
 from server.api.page import PageRoutes
@@ -55,7 +55,7 @@ Identities and id tags in paths are percent-encoded. Every error is `{"error": {
 
 
 class _Described(FastAPI):
-    """Adds to the OpenAPI description what stands in front of all routes: the token."""
+    """Adds to the OpenAPI description what all routes share: the token, and what each request is looked at for."""
 
     def __init__(self, *, needs_token: bool, **more: Any) -> None:  # noqa: ANN401  as FastAPI has them
         self._needs_token = needs_token
@@ -64,6 +64,7 @@ class _Described(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the description."""
         description = super().openapi()
+        describe_requests(description)
         if self._needs_token:
             description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             description["security"] = [{"token": []}]

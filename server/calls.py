@@ -34,6 +34,8 @@ class Outcome(StrEnum):
     INVALID_ANSWER = "InvalidAnswer"
     """The answer is no CallResult or CallError, or breaks the schema of the action."""
     SHUTTING_DOWN = "ShuttingDown"
+    NOT_ACCEPTED = "NotAccepted"
+    """Its boot was not accepted, and the rules advise against this Call, or forbid it."""
     NOT_KEPT = "NotKept"
     """What has to be known before the Call is sent cannot be kept."""
     UNREACHABLE = "Unreachable"
@@ -88,14 +90,19 @@ class _Line:
         self.queue: deque[_Pending] = deque()
 
 
-def check(action: str, payload: Payload) -> None:
+def check(action: str, payload: Payload, *, formats: bool = False) -> None:
     """Refuse what must not be sent to a charge point.
+
+    Args:
+        action: what is to be asked.
+        payload: the request's payload.
+        formats: whether times in it have to be such: for what people write.
 
     Raises:
         OcppError: NotImplemented for an action that 1.6 does not know, NotSupported for one that only
             charge points send; else the code that says how the payload breaks the schema.
     """
-    validate(action, Direction.REQ, payload)
+    validate(action, Direction.REQ, payload, formats=formats)
     if action not in CENTRAL_SYSTEM_ACTIONS:
         raise OcppError(ErrorCode.NOT_SUPPORTED, f"{action} is for central systems")
 

@@ -159,6 +159,10 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
     parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
     options = parser.parse_args(args)
+    if not options.host.strip():
+        parser.error(
+            "--host or WEB_SRV_HOST: it is empty; 0.0.0.0 is every IPv4 address of this host, :: every address"
+        )
     if (options.csr_ca_cert is None) != (options.csr_ca_key is None):
         parser.error("--csr-ca-cert (CSR_CA_CERT) and --csr-ca-key (CSR_CA_KEY) need each other")
     try:

@@ -33,6 +33,7 @@ from server.journal import Journal
 from server.messages import MAX_TEXT, Messages, cut
 from server.metrics import OTHER, RESULT, UNANSWERED, Closed, Metrics, Received, RefusalReason
 from server.records import Records, Registered, is_password
+from server.registrations import Recall, objection
 from server.store import StoreFailed
 from server.transactions import Kept
 
@@ -216,6 +217,7 @@ class CentralSystem:
         calls.answered_with = self._answered_with
         self._journal = journal
         self._records = records
+        self._recall = Recall(records.registrations)
         self._metrics = metrics
         self._lifecycle = lifecycle
         self.log_payload = log_payload
@@ -348,7 +350,15 @@ class CentralSystem:
                 connection.peer.ping()
                 self._metrics.pings_sent += 1
 
-    async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
+    async def call(
+        self,
+        identity: str,
+        action: str,
+        payload: Payload,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        force: bool = False,
+    ) -> Payload:
         """Call a charge point; return the payload of its CallResult.
 
         Args:
@@ -356,11 +366,14 @@ class CentralSystem:
             action: what is asked.
             payload: the request's payload.
             timeout: seconds for the answer, from when the Call is sent: it may have to wait for others.
+            force: whether it is sent although the charge point's boot was not accepted.
 
         Raises:
             OcppError: the Call breaks the rules; nothing was sent.
             CallFailed: there is no result.
         """
+        if not force:
+            await self._check_registered(identity, action)
         connection = self._connections.get(identity)
         if connection is None:
             raise CallFailed(Outcome.NOT_CONNECTED)
@@ -368,6 +381,17 @@ class CentralSystem:
             check(action, payload)
             await self._propose(identity, payload["value"])
         return await self._calls.start(identity, connection.send, action, payload, timeout)
+
+    async def _check_registered(self, identity: str, action: str) -> None:
+        connection = self._connections.get(identity)
+        if connection is not None and connection.registered is Registered.UNKNOWN:
+            # It has not booted on this connection, and need not have (J 5.4).
+            registered = await self._recall.of(identity)
+            if connection.registered is Registered.UNKNOWN:
+                connection.registered = registered
+        why = None if connection is None else objection(connection.registered, action)
+        if why is not None:
+            raise CallFailed(Outcome.NOT_ACCEPTED, why)
 
     async def _propose(self, identity: str, authorization_key: str) -> None:
         """Prepare for a new password, before it is sent."""

@@ -29,6 +29,8 @@ _OLD_GLANCE: Final = 60.0
 _COUNTING: Final = 0.01
 """Seconds that who asks waits for a new count; then the old one has to do."""
 
+UNKNOWN: Final = "no such charge point has ever connected"
+NOT_CONNECTED: Final = "it is not connected"
 _SILENT: Final = "a process does not answer, and it may be connected there"
 
 
@@ -163,18 +165,51 @@ class Fleet:
         self._glance = Glance(registrations, counted["open"], time.time())
         return self._glance
 
-    async def call(self, identity: str, action: str, payload: Payload, timeout: float) -> Payload:  # noqa: ASYNC109
+    async def call(
+        self,
+        identity: str,
+        action: str,
+        payload: Payload,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        force: bool = False,
+    ) -> Payload:
         """Call a charge point, wherever it is connected; return the payload of its CallResult.
+
+        Args:
+            identity: whom.
+            action: what is asked.
+            payload: the request's payload.
+            timeout: seconds for the answer, from when the Call is sent.
+            force: whether it is sent although the charge point's boot was not accepted.
 
         Raises:
             OcppError: the Call breaks the rules; nothing was sent.
             CallFailed: there is no result.
         """
+        try:
+            return await self._call(identity, action, payload, timeout, force=force)
+        except CallFailed as failed:
+            if failed.outcome is not Outcome.NOT_CONNECTED:
+                raise
+        await self.settle()
+        (why,) = await self._why_not_connected([identity])
+        raise CallFailed(Outcome.NOT_CONNECTED, why)
+
+    async def _call(
+        self,
+        identity: str,
+        action: str,
+        payload: Payload,
+        timeout: float,  # noqa: ASYNC109
+        *,
+        force: bool,
+    ) -> Payload:
         if self._central.get(identity) is not None or self._cluster.is_alone:
-            return await self._central.call(identity, action, payload, timeout)
+            return await self._central.call(identity, action, payload, timeout, force=force)
         if self._cluster.trouble is not None:
             raise CallFailed(Outcome.UNREACHABLE, "it is not connected to this process, and the bus is down")
-        body = {"identity": identity, "action": action, "payload": payload, "timeout": timeout}
+        body = {"identity": identity, "action": action, "payload": payload, "timeout": timeout, "force": force}
         is_there = False
         async with contextlib.aclosing(self._cluster.ask("call", body)) as parts:
             async for _, part in parts:
@@ -193,6 +228,8 @@ class Fleet:
         payload: Payload,
         timeout: float,  # noqa: ASYNC109
         concurrency: int,
+        *,
+        force: bool = False,
     ) -> AsyncGenerator[list[Result], None]:
         """Call many charge points, wherever they are; yield results as they come.
 
@@ -202,6 +239,7 @@ class Fleet:
             payload: the request's payload.
             timeout: seconds for each answer, from when its Call is sent.
             concurrency: how many at a time, over all processes.
+            force: whether it is sent also to those whose boot was not accepted.
         """
         body = {
             "identities": None if identities is None else list(identities),
@@ -209,6 +247,7 @@ class Fleet:
             "payload": payload,
             "timeout": timeout,
             "concurrency": max(1, concurrency // len(self._cluster.members)),
+            "force": force,
         }
         missing = dict.fromkeys(identities or ())
         async with contextlib.aclosing(self._cluster.ask("call many", body)) as parts:
@@ -218,13 +257,24 @@ class Fleet:
                     missing.pop(identity, None)
                 yield results
         if missing and not self._central.is_closing:
+            await self.settle()
             # Of who is silent, nobody knows whom it has.
-            not_connected = (
-                CallFailed(Outcome.UNREACHABLE, _SILENT) if self._cluster.silent else CallFailed(Outcome.NOT_CONNECTED)
-            )
+            is_silent = bool(self._cluster.silent)
             names = iter(missing)
             while batch := list(islice(names, _MAX_BATCH)):
-                yield [(identity, not_connected) for identity in batch]
+                if is_silent:
+                    yield [(identity, CallFailed(Outcome.UNREACHABLE, _SILENT)) for identity in batch]
+                    continue
+                reasons = zip(batch, await self._why_not_connected(batch), strict=True)
+                yield [(identity, CallFailed(Outcome.NOT_CONNECTED, why)) for identity, why in reasons]
+
+    async def _why_not_connected(self, identities: Sequence[str]) -> list[str]:
+        """Return for each whether it has gone, or was never here."""
+        try:
+            known = await self._records.registrations(identities)
+        except StoreFailed:
+            return [NOT_CONNECTED] * len(identities)
+        return [NOT_CONNECTED if identity in known else UNKNOWN for identity in identities]
 
     # -- this process's part of the answers ---------------------------------------------------
 
@@ -264,14 +314,19 @@ class Fleet:
         if self._central.get(identity) is None:
             return
         yield {"here": True}
-        yield await _outcome(self._central.call(identity, body["action"], body["payload"], body["timeout"]))
+        yield await _outcome(self._call_here(identity, body))
+
+    async def _call_here(self, identity: str, body: Body) -> Payload:
+        action, payload, timeout = body["action"], body["payload"], body["timeout"]
+        # A process of an older release does not say.
+        return await self._central.call(identity, action, payload, timeout, force=body.get("force", False))
 
     async def _answer_call_many(self, body: Body) -> AsyncIterator[Body]:
         wanted: list[str] | None = body["identities"]
         here = self._central.connected if wanted is None else [each for each in wanted if self._central.get(each)]
 
         async def call(identity: str) -> Payload:
-            return await self._central.call(identity, body["action"], body["payload"], body["timeout"])
+            return await self._call_here(identity, body)
 
         def while_open() -> Iterator[str]:
             for identity in here:

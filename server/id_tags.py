@@ -9,7 +9,8 @@ from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import parse_utc
 
 MAX_ID_TAGS: Final = 100_000
-"""Id tags that can be set."""
+"""Id tags that can be set. Each process has all of them in memory, and takes them over at once when many have changed,
+while charge points wait: 50 MB and 0.4 s. A million would be 470 MB and 5 s."""
 
 
 class TooManyIdTags(Exception):  # noqa: N818  it reads better

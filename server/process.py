@@ -145,7 +145,9 @@ class Process:
             except BadAuthority as bad:
                 raise Mistake(str(bad)) from None
             organization = config.security.tls_client_organization
-            self._desk = CertificateDesk(authority, self._central.call, metrics, lifecycle, organization)
+            # A charge point that is not accepted yet has asked for it all the same, and was told that it will come.
+            send = partial(self._central.call, force=True)
+            self._desk = CertificateDesk(authority, send, metrics, lifecycle, organization)
             self._handlers.request_certificate = self._desk.accept
 
     def _make_bus(self) -> Bus:

@@ -35,7 +35,8 @@ _MAX_GROUP: Final = 1000
 
 def is_password(key: str) -> bool:
     """Return whether a configuration key is the password: write only (whitepaper 7), and never kept with the others."""
-    return key.casefold() == _PASSWORD
+    # With blanks around it, too: some charge points cut them off, and then it is the password that was set.
+    return key.strip().casefold() == _PASSWORD
 
 
 class Registered(Enum):
@@ -226,6 +227,22 @@ class Records:
         statement = select(CHARGE_POINTS.c.registration).where(CHARGE_POINTS.c.identity == storable(identity))
         found = await self._store.read(lambda connection: connection.execute(statement).scalar_one_or_none())
         return Registered.UNKNOWN if found is None else Registered(found)
+
+    async def registrations(self, identities: Collection[str]) -> dict[str, Registered]:
+        """Return what the last boots of charge points were answered, of those that have ever connected.
+
+        Raises:
+            StoreFailed: there is no answer.
+        """
+        await self._flush_for_reading()
+        names = {storable(identity): identity for identity in identities}
+
+        def read(connection: Connection) -> dict[str, Registered]:
+            where = in_set(connection, CHARGE_POINTS.c.identity, names.keys())
+            rows = connection.execute(select(CHARGE_POINTS.c.identity, CHARGE_POINTS.c.registration).where(where))
+            return {names[row.identity]: Registered(row.registration) for row in rows}
+
+        return await self._store.read(read)
 
     async def page(
         self,

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, StaticPool, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -39,6 +39,8 @@ _WRITERS: Final = 2
 """Connections to PostgreSQL that write: however much is looked up, what charge points wait for is kept."""
 MAX_WAITING: Final = 2000
 """Look-ups that may wait for a connection to PostgreSQL; more are refused at once."""
+_MIGRATION_TIMEOUT: Final = 3600.0
+"""Seconds for all of a migration: an index of many million transactions takes minutes, and replicas wait for it."""
 _MIGRATION_LOCK: Final = 0x616D7073
 _OPTIONS: Final = frozenset(
     {"host", "passfile", "port", "prepared_statement_cache_size", "ssl", "target_session_attrs"}
@@ -153,11 +155,15 @@ _NEWEST: Final = max(each.name[1:5] for each in (_MIGRATIONS / "versions").glob(
 """The version of the tables that this program needs: `v0001_….py` makes version 0001."""
 
 
+def _is_newest(connection: Connection) -> bool:
+    return _version(connection) == _NEWEST
+
+
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Replicas that start together wait here for the first of them.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-    if _version(connection) == _NEWEST:
+    if _is_newest(connection):
         return
     # Here, because it takes a fifth of the time of a start, and most starts have nothing to migrate.
     from alembic import command  # noqa: PLC0415
@@ -190,21 +196,7 @@ class _Sqlite(Store):
         # connection, which can do but one thing at a time.
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = self._writer if url is None else ThreadPoolExecutor(_READERS, "store-reader")
-        if url is None:
-            self._engine = create_engine(
-                "sqlite://",
-                poolclass=StaticPool,
-                connect_args={"check_same_thread": False},
-                insertmanyvalues_page_size=500,
-            )
-        else:
-            self._engine = create_engine(
-                url,
-                pool_size=_READERS + 1,
-                connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT},
-            )
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+        self._engine = _engine(url)
         self._writing = self._engine.execution_options(is_writing=True)
 
     async def open(self) -> None:
@@ -212,9 +204,21 @@ class _Sqlite(Store):
             raise BadStore(f"{self._folder} is not a folder")
         try:
             # What is in memory is made anew each time: a test holds tables and migrations together.
-            await self.write(METADATA.create_all if self._url is None else _migrate)
+            if self._url is None:
+                await self.write(METADATA.create_all)
+            elif not await self.read(_is_newest):
+                await self._migrate(self._url)
         except (BadStore, StoreFailed) as failed:
             raise BadStore(f"{self.name}: {failed}") from None
+
+    async def _migrate(self, url: URL) -> None:
+        """Bring the tables up to date, or wait until another process has."""
+        engine = _engine(url, busy_timeout=_MIGRATION_TIMEOUT)
+        writing = engine.execution_options(is_writing=True)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, writing, _migrate)
+        finally:
+            engine.dispose()
 
     async def write(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._in_transaction, self._writing, work)
@@ -233,6 +237,26 @@ class _Sqlite(Store):
                 return work(connection)
         except SQLAlchemyError as error:
             raise _failed(error) from None
+
+
+def _engine(url: URL | None, *, busy_timeout: float = _BUSY_TIMEOUT) -> Engine:
+    """Return what makes connections to a file, or (`None`) to one SQLite in memory."""
+    if url is None:
+        engine = create_engine(
+            "sqlite://",
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False},
+            insertmanyvalues_page_size=500,
+        )
+    else:
+        engine = create_engine(
+            url,
+            pool_size=_READERS + 1,
+            connect_args={"check_same_thread": False, "timeout": busy_timeout},
+        )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -266,7 +290,8 @@ class _Postgres(Store):
 
     async def open(self) -> None:
         try:
-            await self.write(_migrate)
+            if not await self.read(_is_newest):
+                await self._migrate()
         except BadStore as bad:
             raise BadStore(f"{self.name}: {bad}") from None
         except StoreFailed as failed:
@@ -276,6 +301,14 @@ class _Postgres(Store):
         except (TypeError, ValueError):
             # From asyncpg, which looks at its arguments only now.
             raise BadStore(f"{self.name}: {_WRONG_OPTION}") from None
+
+    async def _migrate(self) -> None:
+        """Bring the tables up to date, or wait until another replica has."""
+        engine = _pool(self._url, 1, command_timeout=_MIGRATION_TIMEOUT)
+        try:
+            await _in_time(engine, _migrate, _MIGRATION_TIMEOUT)
+        finally:
+            await engine.dispose()
 
     async def write(self, work: Work[T]) -> T:
         return await _in_time(self._writing, work)
@@ -304,20 +337,20 @@ class _Postgres(Store):
 _WRONG_OPTION: Final = "its host, or what stands behind its ?, cannot be used"
 
 
-def _pool(url: URL, size: int) -> AsyncEngine:
+def _pool(url: URL, size: int, *, command_timeout: float = _TIMEOUT) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_timeout=_TIMEOUT,
         # asyncpg's own limits: a server that does not answer must not hold a charge point for ever.
-        connect_args={"timeout": _TIMEOUT, "command_timeout": _TIMEOUT},
+        connect_args={"timeout": _TIMEOUT, "command_timeout": command_timeout},
     )
 
 
-async def _in_time(engine: AsyncEngine, work: Work[T]) -> T:
+async def _in_time(engine: AsyncEngine, work: Work[T], seconds: float = 2 * _TIMEOUT) -> T:
     try:
-        async with asyncio.timeout(2 * _TIMEOUT), engine.begin() as connection:
+        async with asyncio.timeout(seconds), engine.begin() as connection:
             return await connection.run_sync(work)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise _failed(error) from None

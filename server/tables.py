@@ -33,7 +33,11 @@ TRANSACTIONS: Final = Table(
     Column("meter_last", BigInteger),
     Column("received_at", Float, nullable=False),
     Column("ended_at", Float),
+    Column("is_concurrent", Boolean, nullable=False, server_default=text("false")),
+    Column("values_digest", BigInteger),
     Index("transactions_of", "identity", "id"),
+    # A start that is repeated after its end is found by what it says.
+    Index("transactions_started", "identity", "started_at"),
     # At most one runs on a connector: what two processes start there at once, one of them has to look at again.
     Index(
         "transactions_open",
@@ -99,6 +103,13 @@ TOTALS: Final = Table(
             "meter_values_out_of_order",
             "meter_values_unknown_transaction",
             "anomalies",
+            "repeated_meter_values",
+            "early_meter_values",
+            "meter_values_of_another_connector",
+            "transaction_data_out_of_order",
+            "early_stops",
+            "unreadable_timestamps",
+            "implausible_energy",
         )
     ),
 )

@@ -7,46 +7,23 @@ reads those before, and writes afterwards what has changed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from ampswarm.ocppj.frames import Payload
 from ampswarm.ocppj.timestamps import parse_utc
+from server.anomalies import Anomaly
+from server.samples import METER_TOLERANCE, Data, digest, fall, is_before, walk
 from server.sql import storable, storable_integer
 from server.tables import OPEN, STOPPED, SUPERSEDED
 
 LARGEST_ID: Final = 2**31 - 1
 NO_ID: Final = -1
 """The transactionId of a transaction whose StartTransaction.conf never came (core errata 3.18)."""
-_METER_TOLERANCE: Final = 10
-"""Wh by which a register may seem to run backwards: it is reported in Wh and in kWh, and rounded in between."""
 _MOST_ENERGY: Final = 2**31 - 1
 """Wh that are counted of one transaction. None has as many; but a charge point may say anything, and the sum of all
 has to stay within 64 bits."""
-
-
-class Anomaly(StrEnum):
-    """What a ledger should not have."""
-
-    REPEATED_START = "repeated start"
-    """The same StartTransaction.req again (core 3.7.1: its answer got lost)."""
-    REPEATED_STOP = "repeated stop"
-    UNKNOWN_STOP = "stop without a start"
-    """StopTransaction.req for a transaction that this charge point never started."""
-    SUPERSEDED = "start without a stop"
-    """The charge point moved on: it started another transaction on the same connector."""
-    LATE_STOP = "late stop"
-    """The StopTransaction.req of a transaction that was a start without a stop until now."""
-    WITHOUT_ID = "without transaction id"
-    """transactionId -1 (core errata 3.18)."""
-    CONCURRENT = "concurrent start"
-    """An id tag for one transaction at a time was presented during another one."""
-    METER_BACKWARDS = "meter runs backwards"
-    VALUES_OUT_OF_ORDER = "meter values out of order"
-    """A sample older than one before, one without a readable time, or one after the end (core 3.7.1)."""
-    VALUES_UNKNOWN = "meter values without a start"
 
 
 class Start(NamedTuple):
@@ -88,6 +65,9 @@ class Kept(NamedTuple):
 
 NOTHING: Final = Kept()
 
+Key = tuple[str, int, str, str, int]
+"""What makes two StartTransaction.req the same: identity, connector, timestamp, id tag and meterStart."""
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -104,10 +84,14 @@ class Transaction:
     sampled_at: float | None
     meter_last: int | None
     received_at: float
+    values_digest: int | None = None
+    """Of its last MeterValues.req."""
     meter_stop: int | None = None
     stopped_at: str | None = None
     reason: str | None = None
     ended_at: float | None = None
+    is_concurrent: bool = False
+    """What its start was answered. Written with it, and not read with the others: see `Batch.first_starts`."""
     is_new: bool = False
     is_changed: bool = False
 
@@ -122,6 +106,8 @@ class Batch:
     open_of: dict[str, dict[int, Transaction]] = field(default_factory=dict)
     """Those that run, by identity and id; complete for the identities that were asked for."""
     open_tags: Counter[str] = field(default_factory=Counter)
+    first_starts: dict[Key, Kept] = field(default_factory=dict)
+    """What came of each StartTransaction.req that these may repeat, whatever has become of its transaction."""
     forgotten: range = range(0)
     totals: Counter[str] = field(default_factory=Counter)
     anomalies: list[dict[str, Any]] = field(default_factory=list)
@@ -152,21 +138,24 @@ class Batch:
         """Core 4.8: an id tag that is not accepted gets a transaction id all the same."""
         request = entry.request
         identity, connector_id = storable(entry.identity), storable_integer(request["connectorId"])
-        before = self.by_connector.get((identity, connector_id))
-        if before is not None and _is_repetition(before, request):
-            # A charge point that got no answer sends the same again (core 3.7.1); it gets the same id.
+        id_tag, started_at = storable(request["idTag"]), storable(request["timestamp"])
+        key = identity, connector_id, started_at, id_tag, storable_integer(request["meterStart"])
+        first = self.first_starts.get(key)
+        if first is not None:
+            # A charge point that got no answer sends the same again (core 3.7.1); it gets the same answer.
             self.totals["repeated_starts"] += 1
-            self.note(Anomaly.REPEATED_START, entry, f"on connector {connector_id}", before.id)
-            return Kept(before.id, self._is_concurrent(before, is_one_at_a_time))
+            self.note(Anomaly.REPEATED_START, entry, f"on connector {connector_id}", first.transaction_id)
+            return first
+        before = self.by_connector.get((identity, connector_id))
         if before is not None:
             self._supersede(before, entry)
         transaction = Transaction(
             id=next_id(),
             identity=identity,
             connector_id=connector_id,
-            id_tag=storable(request["idTag"]),
-            meter_start=storable_integer(request["meterStart"]),
-            started_at=storable(request["timestamp"]),
+            id_tag=id_tag,
+            meter_start=key[-1],
+            started_at=started_at,
             state=OPEN,
             meter_values=0,
             sampled_at=None,
@@ -177,11 +166,13 @@ class Batch:
         self.totals["started"] += 1
         self.open_tags[transaction.id_tag.casefold()] += 1
         self.found(transaction)
-        is_concurrent = self._is_concurrent(transaction, is_one_at_a_time)
-        if is_concurrent:
+        self._read_time(entry, transaction.id)
+        if self._is_concurrent(transaction, is_one_at_a_time):
+            transaction.is_concurrent = True
             self.totals["concurrent_starts"] += 1
-            self.note(Anomaly.CONCURRENT, entry, f"id tag {transaction.id_tag[:20]}", transaction.id)
-        return Kept(transaction.id, is_concurrent)
+            self.note(Anomaly.CONCURRENT, entry, f"id tag {id_tag[:20]}", transaction.id)
+        kept = self.first_starts[key] = Kept(transaction.id, transaction.is_concurrent)
+        return kept
 
     def stop(self, entry: Stop) -> None:
         """It is answered whatever it says: nobody can prevent a transaction from stopping (core 4.10)."""
@@ -190,7 +181,9 @@ class Batch:
         if transaction_id == NO_ID:
             transaction = self._unconfirmed(entry)
             self._without_id(entry, transaction)
-            if transaction is not None:
+            if transaction is None:
+                self._read_time(entry)
+            else:
                 self._stop(transaction, entry)
             return
         transaction = self.by_id.get(transaction_id)
@@ -206,6 +199,7 @@ class Batch:
             self.totals["unknown_stops"] += 1
             detail = "" if transaction is None else "it is another charge point's transaction"
             self.note(Anomaly.UNKNOWN_STOP, entry, detail, storable_integer(transaction_id))
+            self._read_time(entry, storable_integer(transaction_id))
             return
         if transaction.state == SUPERSEDED:
             self.totals["superseded"] -= 1
@@ -217,14 +211,41 @@ class Batch:
         request = entry.request
         meter_stop = storable_integer(request["meterStop"])
         self.totals["stopped"] += 1
+        at = self._read_time(entry, transaction.id)
+        if at is not None and is_before(at, transaction.started_at):
+            self.totals["early_stops"] += 1
+            detail = f"{request['timestamp'][:40]} is older than the start, {transaction.started_at[:40]}"
+            self.note(Anomaly.EARLY_STOP, entry, detail, transaction.id)
         energy = meter_stop - transaction.meter_start
-        if energy < 0 or (transaction.meter_last or 0) > meter_stop + _METER_TOLERANCE:
-            self._backwards(entry, transaction, _fall(transaction, meter_stop))
+        backwards = self._read_data(transaction, entry, meter_stop) if "transactionData" in request else ""
+        if not backwards and (energy < 0 or (transaction.meter_last or 0) > meter_stop + METER_TOLERANCE):
+            backwards = fall(max(transaction.meter_start, transaction.meter_last or 0), meter_stop)
+        if backwards:
+            self._backwards(entry, transaction, backwards)
+        if energy > _MOST_ENERGY:
+            self.totals["implausible_energy"] += 1
+            self.note(Anomaly.IMPLAUSIBLE_ENERGY, entry, f"{energy} Wh, of which {_MOST_ENERGY} count", transaction.id)
         self.totals["energy_wh"] += min(max(energy, 0), _MOST_ENERGY)
         self._end(transaction, STOPPED, entry.utc)
         transaction.meter_stop = meter_stop
         transaction.stopped_at = storable(request["timestamp"])
         transaction.reason = request.get("reason")
+
+    def _read_data(self, transaction: Transaction, entry: Stop, meter_stop: int) -> str:
+        """Look at the samples in a StopTransaction.req; return how the register in them runs backwards.
+
+        They are in order among themselves, and may repeat what MeterValues.req have said.
+        """
+        data = Data(transaction.started_at, transaction.meter_start)
+        disorder, early, backwards = walk(data, entry.request["transactionData"])
+        if disorder:
+            self.totals["transaction_data_out_of_order"] += 1
+            self.note(Anomaly.DATA_OUT_OF_ORDER, entry, disorder, transaction.id)
+        if early:
+            self._early(entry, transaction, early)
+        if not backwards and data.meter_last is not None and data.meter_last > meter_stop + METER_TOLERANCE:
+            return fall(data.meter_last, meter_stop)
+        return backwards
 
     def _unconfirmed(self, entry: Stop) -> Transaction | None:
         """Return the transaction that a StopTransaction.req without an id must mean; `None` if that is not sure.
@@ -261,27 +282,32 @@ class Batch:
             detail = "" if transaction is None else "it is another charge point's transaction"
             self.note(Anomaly.VALUES_UNKNOWN, entry, detail, storable_integer(transaction_id))
             return
+        known = digest(request)
+        if known == transaction.values_digest and transaction.state != STOPPED:
+            # Right after itself: its answer got lost (core 3.7.1).
+            self.totals["repeated_meter_values"] += 1
+            self.note(Anomaly.REPEATED_VALUES, entry, "", transaction_id)
+            return
         self.totals["meter_values"] += 1
         transaction.meter_values += 1
+        transaction.values_digest = known
         transaction.is_changed = True
-        trouble = "" if transaction.state == OPEN else "its transaction has ended"
-        backwards = ""
-        for meter_value in request["meterValue"]:
-            try:
-                at = parse_utc(meter_value["timestamp"])
-            except ValueError as error:
-                trouble = str(error)  # a time that cannot be read stands in no order
-                continue
-            if transaction.sampled_at is not None and at < transaction.sampled_at:
-                trouble = trouble or f"{meter_value['timestamp'][:40]} is older than a sample before"
-                continue
-            transaction.sampled_at = at
-            backwards = _read_meter(transaction, meter_value["sampledValue"]) or backwards
-        # Once for a message, however many thousand samples it has.
+        connector_id = storable_integer(request["connectorId"])
+        is_here = connector_id == transaction.connector_id
+        disorder, early, backwards = walk(transaction, request["meterValue"], reads_register=is_here)
+        # Each once for a message, however many thousand samples it has.
+        if not is_here and connector_id != 0:
+            self.totals["meter_values_of_another_connector"] += 1
+            detail = f"of connector {connector_id}, and its transaction is on {transaction.connector_id}"
+            self.note(Anomaly.VALUES_ELSEWHERE, entry, detail, transaction_id)
+        if early:
+            self._early(entry, transaction, early)
         if backwards:
             self._backwards(entry, transaction, backwards)
-        if trouble:
-            self._out_of_order(entry, transaction_id, trouble)
+        if transaction.state != OPEN:
+            disorder = "its transaction has ended"
+        if disorder:
+            self._out_of_order(entry, transaction_id, disorder)
 
     def _supersede(self, before: Transaction, entry: Start) -> None:
         self.totals["superseded"] += 1
@@ -308,6 +334,19 @@ class Batch:
         self.totals["backward_meters"] += 1
         self.note(Anomaly.METER_BACKWARDS, entry, detail, transaction.id)
 
+    def _early(self, entry: Entry, transaction: Transaction, detail: str) -> None:
+        self.totals["early_meter_values"] += 1
+        self.note(Anomaly.VALUES_EARLY, entry, detail, transaction.id)
+
+    def _read_time(self, entry: Start | Stop, transaction_id: int | None = None) -> float | None:
+        """Return the time of a request in seconds since 1970; note it when it cannot be read."""
+        try:
+            return parse_utc(entry.request["timestamp"])
+        except ValueError as error:
+            self.totals["unreadable_timestamps"] += 1
+            self.note(Anomaly.UNREADABLE_TIME, entry, str(error), transaction_id)
+            return None
+
     def _out_of_order(self, entry: Sample, transaction_id: int, why: str) -> None:
         self.totals["meter_values_out_of_order"] += 1
         self.note(Anomaly.VALUES_OUT_OF_ORDER, entry, why, transaction_id)
@@ -319,47 +358,3 @@ class Batch:
             self.note(Anomaly.WITHOUT_ID, entry, what)
         else:
             self.note(Anomaly.WITHOUT_ID, entry, f"{what}; it ends the only one that it may mean", transaction.id)
-
-
-def _read_meter(transaction: Transaction, values: Sequence[Payload]) -> str:
-    """Take the readings of the register; return how it ran backwards, if it did."""
-    backwards = ""
-    for value in values:
-        reading = energy_register(value)
-        if reading is None:
-            continue
-        if reading + _METER_TOLERANCE < _highest(transaction):
-            backwards = _fall(transaction, reading)
-        transaction.meter_last = reading
-    return backwards
-
-
-def _highest(transaction: Transaction) -> int:
-    return max(transaction.meter_start, transaction.meter_last or 0)
-
-
-def _fall(transaction: Transaction, reading: int) -> str:
-    return f"from {_highest(transaction)} to {reading} Wh"
-
-
-def energy_register(value: Payload) -> int | None:
-    """Return the reading of the main energy register in a SampledValue, in Wh; `None` when it is none (core 7.43)."""
-    if value.get("measurand", "Energy.Active.Import.Register") != "Energy.Active.Import.Register":
-        return None
-    if "phase" in value or value.get("location", "Outlet") != "Outlet" or value.get("format", "Raw") != "Raw":
-        return None
-    factor = {"Wh": 1, "kWh": 1000}.get(value.get("unit", "Wh"))
-    if factor is None:
-        return None
-    try:
-        return storable_integer(round(float(value["value"]) * factor))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _is_repetition(before: Transaction, request: Payload) -> bool:
-    return (before.started_at, before.id_tag, before.meter_start) == (
-        storable(request["timestamp"]),
-        storable(request["idTag"]),
-        storable_integer(request["meterStart"]),
-    )

@@ -119,7 +119,8 @@ class MalformedFrame(Exception):  # noqa: N818  it is the name of a thing that a
         return CallError(self.unique_id, code.value, self.reason.value, {})
 
 
-_PASSWORD_KEY: Final = re.compile(rb'"authorizationkey"', re.IGNORECASE)
+# Also with blanks around it, or within a longer text: rather a value too many is hidden than one too few.
+_PASSWORD_KEY: Final = re.compile(rb"authorizationkey", re.IGNORECASE)
 _VALUE: Final = re.compile(rb'("value"\s*:\s*)"(?:[^"\\]|\\.)*"')
 _USER_INFO: Final = re.compile(rb'(://[^/\s"@:]*:)[^@/\s"]+@')
 

@@ -7,6 +7,7 @@ importing `ocpp` would load its asyncio charge point and a validator in Python i
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -97,32 +98,50 @@ _RANKS: Final = {keyword: rank for rank, keyword in enumerate(_CODES)}
 _MAX_DESCRIPTION: Final = 200
 
 
-def _compile() -> dict[Direction, dict[str, jsonschema_rs.Draft4Validator]]:
+def _folder() -> Path:
     package = find_spec("ocpp")
     if package is None or not package.submodule_search_locations:
         raise ImportError("the ocpp package, whose schema files are used, is not installed")
-    folder = Path(package.submodule_search_locations[0], "v16", "schemas")
-    return {
-        direction: {
-            action: jsonschema_rs.Draft4Validator(
-                # As the package itself validates: as draft 4, whatever $schema they name, and
-                # without the formats. Central systems write times in more ways than one.
-                orjson.loads((folder / f"{action}{direction.value}.json").read_bytes()),
-                validate_formats=False,
-            )
-            for action in sorted(ACTIONS)
-        }
-        for direction in Direction
-    }
+    return Path(package.submodule_search_locations[0], "v16", "schemas")
 
 
-_VALIDATORS: Final = _compile()
+# What the standard calls anyURI may also be relative, or an IRI, which JSON Schema's "uri" may not.
+_FORMATS: Final = {"uri": lambda _text: True}
+
+
+def _compile(
+    folder: Path, action: str, direction: Direction, *, validate_formats: bool = False
+) -> jsonschema_rs.Draft4Validator:
+    # As the package itself validates: as draft 4, whatever $schema they name, and mostly without the formats. Charge
+    # points and central systems write times in more ways than one.
+    schema = orjson.loads((folder / f"{action}{direction.value}.json").read_bytes())
+    return jsonschema_rs.Draft4Validator(schema, validate_formats=validate_formats, formats=_FORMATS)
+
+
+def _compile_all() -> dict[Direction, dict[str, jsonschema_rs.Draft4Validator]]:
+    folder = _folder()
+    return {each: {action: _compile(folder, action, each) for action in sorted(ACTIONS)} for each in Direction}
+
+
+@cache
+def _with_formats(action: str, direction: Direction) -> jsonschema_rs.Draft4Validator:
+    return _compile(_folder(), action, direction, validate_formats=True)
+
+
+_VALIDATORS: Final = _compile_all()
 _REQ: Final = _VALIDATORS[Direction.REQ]
 _CONF: Final = _VALIDATORS[Direction.CONF]
 
 
-def validate(action: str, direction: Direction, payload: dict[str, Any]) -> None:
+def validate(action: str, direction: Direction, payload: dict[str, Any], *, formats: bool = False) -> None:
     """Check a payload against the schema of its action.
+
+    Args:
+        action: whose payload it is.
+        direction: which of its two.
+        payload: what is looked at.
+        formats: whether dates and times have to be such, as RFC 3339 writes them. For what people write; not for each
+            message.
 
     Raises:
         OcppError: NotImplemented for an action that 1.6 does not know; else the code that says in
@@ -131,6 +150,8 @@ def validate(action: str, direction: Direction, payload: dict[str, Any]) -> None
     validator = (_REQ if direction is Direction.REQ else _CONF).get(action)
     if validator is None:
         raise OcppError(ErrorCode.NOT_IMPLEMENTED, f"unknown action {action[:60]!r}")
+    if formats:
+        validator = _with_formats(action, direction)
     try:
         if validator.is_valid(payload):
             return

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Match
 from ampswarm.ocppj.errors import OcppError
 from ampswarm.ocppj.timestamps import format_utc
 from server.api.models import Failure, Model
+from server.gate import PREFIX
 from server.store import StoreFailed
 
 Responses = dict[int | str, dict[str, Any]]
@@ -28,9 +29,11 @@ _MEANINGS: Final = {
     HTTPStatus.UNAUTHORIZED: "The bearer token is missing or wrong.",
     HTTPStatus.FORBIDDEN: "The request comes from another site's page, or without a token under a foreign host name.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
-    HTTPStatus.CONFLICT: "There is no room for another one, or the central system runs without such things.",
+    HTTPStatus.CONFLICT: "The rules are against it as things stand, there is no room for another one, or the central "
+    "system runs without such things.",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not come in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not said to be JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "The request breaks the rules; nothing was done.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many Calls wait for this charge point already.",
     HTTPStatus.BAD_GATEWAY: "The charge point answered with a CallError or with something invalid, or was lost.",
@@ -55,16 +58,65 @@ register_url_convertor("text", _Text())
 
 
 class OrjsonRoute(APIRoute):
-    """A route that reads JSON as charge points' messages are read: no NaN, no lone surrogates."""
+    """A route that reads JSON as charge points' messages are read: no NaN, no lone surrogates.
+
+    It also takes a body for nothing but JSON, and a parameter that it does not know for a mistake, where the framework
+    would ignore it: who misspells a filter is not to be shown everything.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Return what answers a request."""
         handle = super().get_route_handler()
+        # What tools ask for at the root may have any, for the proxies in between.
+        takes_others = not self.path.startswith(PREFIX)
+        known = [parameter.alias for parameter in self.dependant.query_params]
+        has_body = self.body_field is not None
 
         async def with_orjson(request: Request) -> Response:
-            return await handle(_OrjsonRequest(request.scope, request.receive))
+            if not takes_others:
+                for name in request.query_params:
+                    if name not in known:
+                        return _unknown_parameter(name, known)
+            request = _OrjsonRequest(request.scope, request.receive)
+            if has_body and not _is_json(request) and await request.body():
+                return _not_json(request)
+            return await handle(request)
 
         return with_orjson
+
+
+def _unknown_parameter(name: str, known: Sequence[str]) -> Response:
+    there_are = f"there are {', '.join(known)}" if known else "there are none"
+    what = f"it is not known here; {there_are}"
+    where = f"query/{name[:60]}"
+    details = {"errors": [{"where": where, "what": what}]}
+    return failure(HTTPStatus.UNPROCESSABLE_ENTITY, "InvalidRequest", f"{where}: {what}", details)
+
+
+def _is_json(request: Request) -> bool:
+    kind, _, subtype = request.headers.get("content-type", "").partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _not_json(request: Request) -> Response:
+    said = request.headers.get("content-type")
+    what = "nothing" if said is None else repr(said[:60])
+    why = f"the body has to be JSON, with Content-Type: application/json; it says {what}"
+    return failure(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", why)
+
+
+def describe_requests(description: dict[str, Any]) -> None:
+    """Add to an OpenAPI description what every `OrjsonRoute` answers."""
+    for path, operations in description["paths"].items():
+        for operation in operations.values():
+            statuses = [HTTPStatus.UNPROCESSABLE_ENTITY] if path.startswith(PREFIX) else []
+            if "requestBody" in operation:
+                statuses.append(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            for status in statuses:
+                content = {"application/json": {"schema": {"$ref": _FAILURE}}}
+                operation["responses"].setdefault(
+                    str(status.value), {"description": _MEANINGS[status], "content": content}
+                )
 
 
 class _OrjsonRequest(Request):

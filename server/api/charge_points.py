@@ -28,6 +28,7 @@ from server.api.models import (
     Connected,
     Filter,
     FleetGlance,
+    Force,
     Identity,
     KeptMessages,
     Limit,
@@ -39,12 +40,13 @@ from server.api.models import (
 )
 from server.calls import CallFailed, Outcome, Result, check
 from server.cluster import Body as Live
-from server.fleet import Fleet
+from server.fleet import UNKNOWN, Fleet
 from server.gate import PREFIX
 from server.records import Record, Records, Registered
 
 _HTTP_STATUS: Final = {
     Outcome.NOT_CONNECTED: HTTPStatus.NOT_FOUND,
+    Outcome.NOT_ACCEPTED: HTTPStatus.CONFLICT,
     Outcome.TOO_MANY_CALLS: HTTPStatus.TOO_MANY_REQUESTS,
     Outcome.CALL_ERROR: HTTPStatus.BAD_GATEWAY,
     Outcome.TIMED_OUT: HTTPStatus.GATEWAY_TIMEOUT,
@@ -55,7 +57,6 @@ _HTTP_STATUS: Final = {
     Outcome.UNREACHABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _MESSAGES: Final = "/messages"
-_UNKNOWN: Final = "no such charge point has ever connected"
 _LINES: Final = "application/x-ndjson"
 _STREAMED: Final[Responses] = {
     HTTPStatus.OK: {
@@ -191,7 +192,7 @@ class ChargePointRoutes:
         await self._fleet.settle()
         record = await self._records.get(identity)
         if record is None:
-            return nothing(_UNKNOWN)
+            return nothing(UNKNOWN)
         live = await self._fleet.describe([identity])
         fields = _charge_point(record, live.get(identity))
         return as_json({**fields, "configuration": record.configuration})
@@ -206,7 +207,7 @@ class ChargePointRoutes:
         if not self._fleet.is_here(identity):
             await self._fleet.settle()
             if await self._records.get(identity) is None:
-                return nothing(_UNKNOWN)
+                return nothing(UNKNOWN)
         seen = {node: int(number) for node, _, number in (each.partition("-") for each in after.split(".") if each)}
         found = await self._fleet.messages(identity, seen, limit)
         items = [
@@ -242,23 +243,25 @@ class ChargePointRoutes:
         action: Action,
         payload: Annotated[dict[str, Any] | None, Body(description="The request's payload; none is `{}`.")] = None,
         timeout: Timeout = DEFAULT_TIMEOUT,  # noqa: ASYNC109  of the charge point's answer
+        *,
+        force: Force = False,
     ) -> Response:
         """Send a Call when its turn has come, and answer with the charge point's answer."""
         try:
             # Before it is looked up, so that a wrong Call is told so whoever it is for.
-            check(action, payload or {})
-            result = await self._fleet.call(identity, action, payload or {}, timeout)
+            check(action, payload or {}, formats=True)
+            result = await self._fleet.call(identity, action, payload or {}, timeout, force=force)
         except OcppError as error:
             return refused(error)
         except CallFailed as failed:
             return failure(_HTTP_STATUS[failed.outcome], failed.code, failed.description, failed.details)
         return as_json({"result": result})
 
-    async def call_many(self, action: Action, body: CallMany) -> Response:
+    async def call_many(self, action: Action, body: CallMany, *, force: Force = False) -> Response:
         """Send the same Call to many; a line of JSON for each as it answers, then one that sums up."""
         payload = body.payload or {}
         try:
-            check(action, payload)
+            check(action, payload, formats=True)
         except OcppError as error:
             return refused(error)
         if body.identities is not None and body.filter is not None:
@@ -267,7 +270,7 @@ class ChargePointRoutes:
         identities = None if body.identities is None else list(dict.fromkeys(body.identities))
         if body.filter is not None:
             identities = await self._find(body.filter)
-        batches = self._fleet.call_many(identities, action, payload, body.timeout, body.concurrency)
+        batches = self._fleet.call_many(identities, action, payload, body.timeout, body.concurrency, force=force)
         return _Streamed(self._lines(action, batches, identities))
 
     async def _find(self, wanted: Filter) -> list[str]:

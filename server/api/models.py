@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ampswarm.ocppj.identity import MAX_IDENTITY
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS
+from server.anomalies import Anomaly
 from server.messages import MAX_OF_ONE
-from server.transactions import Anomaly
 
 MAX_PAGE: Final = 1000
 MAX_CONCURRENCY: Final = 10_000
@@ -41,6 +41,13 @@ IdTag = Annotated[
 Timeout = Annotated[
     float,
     Query(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False, description="Seconds for the answer, from sending the Call."),
+]
+Force = Annotated[
+    bool,
+    Query(
+        description="Send it although the charge point's boot was answered Pending, which allows no remote start or "
+        "stop, or Rejected, after which no Call should be sent (core 4.2); else it is 409."
+    ),
 ]
 Connected = Annotated[bool | None, Query(description="Only those that are connected, or only those that are not.")]
 Registration = Annotated[
@@ -302,6 +309,19 @@ class Ledger(Model):
     meter_values_unknown_transaction: _Count
     anomalies: _Count
     """All that were noted; the last 100,000 are listed."""
+    repeated_meter_values: _Count
+    """The same MeterValues.req again, right after itself; not among `meter_values`."""
+    early_meter_values: _Count
+    """Messages with a sample that is older than its transaction's start."""
+    meter_values_of_another_connector: _Count
+    """MeterValues.req that name another connector than that of their transaction."""
+    transaction_data_out_of_order: _Count
+    """StopTransaction.req whose samples are not in order, or have a time that cannot be read."""
+    early_stops: _Count
+    unreadable_timestamps: _Count
+    """Of StartTransaction.req and StopTransaction.req."""
+    implausible_energy: _Count
+    """Transactions whose energy is counted in part only: nobody delivers 2 TWh."""
 
 
 class AnomalyNote(Model):

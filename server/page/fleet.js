@@ -24,6 +24,10 @@ const FAULTS = [
   ["Stops without an id", "without_transaction_id"], ["Backward meters", "backward_meters"],
   ["Meter values out of order", "meter_values_out_of_order"],
   ["Meter values of no transaction", "meter_values_unknown_transaction"],
+  ["Repeated meter values", "repeated_meter_values"], ["Meter values before the start", "early_meter_values"],
+  ["Meter values of another connector", "meter_values_of_another_connector"],
+  ["Transaction data out of order", "transaction_data_out_of_order"], ["Stops before the start", "early_stops"],
+  ["Unreadable timestamps", "unreadable_timestamps"], ["Implausible energy", "implausible_energy"],
 ];
 
 function showGlance(fleet) {

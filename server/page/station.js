@@ -168,17 +168,29 @@ function endResult(item, state, note, text) {
   }
 }
 
-async function send(identity, action, payload) {
+/** The rules are against it; but this is for trying things out. */
+function offerForce(item, again) {
+  const button = make("button", "quiet", "Send it all the same");
+  button.type = "button";
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    again();
+  });
+  item.append(button);
+}
+
+async function send(identity, action, payload, force = false) {
   const item = newResult(action);
   const began = performance.now();
   const time = () => `${number(Math.round(performance.now() - began))} ms`;
   try {
-    const answer = await call(`${pathOf(identity)}/calls/${action}`, payload);
+    const answer = await call(`${pathOf(identity)}/calls/${action}${force ? "?force=true" : ""}`, payload);
     // {"result": …}: what is inside, as it was sent.
     endResult(item, "good", `answered after ${time()}`, answer.slice(answer.indexOf(":") + 1, -1));
   } catch (error) {
     const details = error instanceof Failed && Object.keys(error.details).length ? JSON.stringify(error.details) : "";
     endResult(item, "bad", `${error.message} after ${time()}`, details);
+    if (error.code === "NotAccepted") offerForce(item, () => send(identity, action, payload, true));
   }
 }
 

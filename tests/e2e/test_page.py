@@ -284,6 +284,24 @@ def test_a_command_that_fails_says_why(browser: Browser, shared: CentralSystem) 
         assert "PropertyConstraintViolation" in browser.text("#results li:first-child")
 
 
+def test_a_command_against_the_rules_can_be_sent_all_the_same(page: Browser, shared: CentralSystem) -> None:
+    """Core 4.2: none to a charge point whose boot was Rejected; but whoever tests one wants to see what it does."""
+    policy = shared.request("GET", "/api/v1/boot-policy")[1]
+    shared.request("PUT", "/api/v1/boot-policy", {"status": "Rejected", "interval": 60})
+    with Station(shared, "rejected") as station:
+        assert station.call("BootNotification", BOOT)["status"] == "Rejected"
+        shared.request("PUT", "/api/v1/boot-policy", policy)
+        page.open(station_url(shared, "rejected"))
+        quick(page, "Reset Soft")
+        page.wait_for_text("#results li.bad", "NotAccepted: its boot was answered Rejected")
+        assert station.commands == []
+        page.find("#results li.bad button").click()
+        page.wait_for_text("#results li.good", '"status": "Accepted"')
+        assert [command.action for command in station.commands] == ["Reset"]
+        # A browser says so by itself of each answer that is none of 2xx.
+        assert all("409" in line for line in page.console())
+
+
 def test_every_action_has_a_payload_to_begin_with_that_may_be_sent(page: Browser, shared: CentralSystem) -> None:
     """All that a central system may send is on offer, and the first click of a beginner is no 422."""
     with Station(shared, "offered"):

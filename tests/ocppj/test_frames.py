@@ -187,6 +187,8 @@ def test_both_spellings_of_the_misspelt_codes_are_read(spelling: str, code: Erro
         b'[2, "1", "ChangeConfiguration", {"value": "00112233445566778899aabbccddeeff", "key": "authorizationKEY"}]',
         b'[2,"1","ChangeConfiguration",{"key":"AuthorizationKey","value":"\\"00112233445566778899aabbccddeeff"}]',
         b'[3,"1",{"configurationKey":[{"key":"\\u0041uthorizationKey","readonly":false,"value":"0011223344"}]}]',
+        b'[2,"1","ChangeConfiguration",{"key":" authorizationkey\\t","value":"00112233445566778899aabbccddeeff"}]',
+        '[3,"1",{"configurationKey":[{"key":"\xa0AuthorizationKey","value":"0011223344"}]}]'.encode(),
         b'[2,"1","GetDiagnostics",{"location":"ftp://user:00112233@host/path"}]',
     ],
 )

@@ -140,3 +140,29 @@ def test_what_is_no_json_is_refused_and_not_raised_as_something_else(value: obje
     """A payload made in Python may hold what JSON cannot say; it must not end the caller."""
     payload = {"vendorId": "v", "data": value}
     assert our_verdict("DataTransfer", Direction.REQ, payload) is ErrorCode.FORMATION_VIOLATION
+
+
+@pytest.mark.parametrize(
+    ("expiry", "is_time"),
+    [
+        ("2026-01-01T00:00:00Z", True),
+        ("2026-01-01T01:00:00.25+01:00", True),
+        ("2026-01-01", False),
+        ("soon", False),
+        ("", False),
+    ],
+)
+def test_a_time_has_to_be_one_only_where_that_is_asked_for(expiry: str, *, is_time: bool) -> None:
+    """What people write is looked at closely; what charge points say is taken as it is (core 3.15)."""
+    payload = {"connectorId": 1, "expiryDate": expiry, "idTag": "T", "reservationId": 1}
+    validate("ReserveNow", Direction.REQ, payload)
+    if is_time:
+        validate("ReserveNow", Direction.REQ, payload, formats=True)
+    else:
+        with pytest.raises(OcppError) as caught:
+            validate("ReserveNow", Direction.REQ, payload, formats=True)
+        assert caught.value.description.startswith("expiryDate: ")
+    # The rest is looked at as ever, and anyURI may be relative.
+    with pytest.raises(OcppError):
+        validate("ReserveNow", Direction.REQ, {**payload, "connectorId": "1"}, formats=True)
+    validate("GetDiagnostics", Direction.REQ, {"location": "no scheme"}, formats=True)

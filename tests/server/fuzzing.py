@@ -15,6 +15,7 @@ Case = schemathesis.Case[Any]
 HookContext = schemathesis.HookContext
 ANSWERING, REFUSING, BREAKING, MUTE = "answers", "refuses", "breaks/the rules", "mute"
 """The charge points that are connected."""
+CALLS = "/calls/"
 CALL_MANY = "/api/v1/calls/{action}"
 PATIENCE = 0.1
 """Seconds that are waited for the one that never answers."""
@@ -47,7 +48,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     """Do not wait for an hour for who never answers, and spare the charge points all chaos."""
     if case.path.startswith(CHAOS) and isinstance(case.body, dict):
         _spare(case.path.removeprefix(CHAOS), case.body)
-    if case.path_parameters.get("identity") == MUTE and _is_long(case.query.get("timeout")):
+    if CALLS in case.path and case.path_parameters.get("identity") == MUTE and _is_long(case.query.get("timeout")):
         case.query["timeout"] = PATIENCE
     elif case.path == CALL_MANY and isinstance(case.body, dict) and _is_long(case.body.get("timeout")):
         case.body["timeout"] = PATIENCE

@@ -98,6 +98,20 @@ def test_an_open_address_without_a_token_is_refused(host: str) -> None:
     assert "set ADMIN_TOKEN" in line
 
 
+@pytest.mark.parametrize("host", ["", " "])
+@pytest.mark.parametrize("is_variable", [True, False])
+def test_an_empty_address_is_refused(host: str, *, is_variable: bool) -> None:
+    """It would be every address: what a variable that was not filled in must not come to."""
+    args, env = ([], {"WEB_SRV_HOST": host}) if is_variable else (["--host", host], {})
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "--port", "0", "--store", "memory", *args],
+        cwd=ROOT, env=clean_environment(env), capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "--host or WEB_SRV_HOST: it is empty" in line
+
+
 @pytest.mark.parametrize("token", ["with space", "ü", "a\tb"])
 def test_a_token_that_no_header_can_bear_is_refused(token: str) -> None:
     """And the line does not show it."""
@@ -180,7 +194,7 @@ def test_a_page_of_another_site_cannot_send_calls(server: CentralSystem) -> None
         body = b'{"type": "Hard"}'
         assert server.request("POST", path, body, {"Origin": "https://evil.example"})[0] == 403
         assert server.request("POST", path, body, {"Origin": "null"})[0] == 403
-        assert server.request("POST", path, body, {"Content-Type": "text/plain"})[0] == 422
+        assert server.request("POST", path, body, {"Content-Type": "text/plain"})[0] == 415
         assert station.commands == []
         assert server.request("POST", path, body, {"Origin": f"http://127.0.0.1:{server.admin_port}"})[0] == 200
 
@@ -214,12 +228,46 @@ def test_bodies_are_limited(server: CentralSystem) -> None:
         ("GET", "/api/v1/transactions?before=-1", 422),
         ("GET", "/api/v1/charge-points?connected=perhaps", 422),
         ("GET", "/api/v1/transactions?state=odd", 422),
+        ("GET", "/api/v1/transactions?stat=open", 422),
+        ("GET", "/api/v1/ledger?of=A", 422),
+        ("GET", "/api/v1/charge-points/nobody/messages?from=1", 422),
+        ("POST", "/api/v1/charge-points/nobody/calls/ClearCache?timeOut=1", 422),
+        ("POST", "/api/v1/calls/ClearCache?timeout=1", 422),
+        ("DELETE", "/api/v1/id-tags/x?all=true", 422),
     ],
 )
 def test_every_error_has_the_same_shape(server: CentralSystem, method: str, path: str, status: int) -> None:
     """A script looks in one place: code, description, details."""
     got, answer = server.request(method, path)
     assert (got, ["code", "description", "details"]) == (status, sorted(answer["error"]))
+
+
+def test_a_parameter_that_is_not_known_is_named_with_those_that_are(server: CentralSystem) -> None:
+    """Who misspells a filter would be shown everything, and believe it."""
+    answer = server.request("GET", "/api/v1/transactions?limit=1&identiy=A")[1]
+    assert answer["error"]["description"] == (
+        "query/identiy: it is not known here; there are state, identity, before, limit"
+    )
+    assert server.request("GET", "/api/v1/fleet?x")[0] == 422
+    # What tools ask for may have parameters of theirs.
+    assert server.request("GET", "/healthz?probe=1")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "said", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8", "application/jsonl", "json", ""]
+)
+def test_a_body_that_is_not_said_to_be_json_is_415_and_says_what_to_write(server: CentralSystem, said: str) -> None:
+    """`curl -d` says that it is a form; the hint costs a minute less than "not a valid dictionary"."""
+    body, headers = b'{"status": "Blocked"}', {"Content-Type": said}
+    for method, path in (("PUT", "/api/v1/id-tags/x"), ("POST", "/api/v1/calls/ClearCache")):
+        status, answer = server.request(method, path, body, headers)
+        assert (status, answer["error"]["code"]) == (415, "UnsupportedMediaType")
+        assert "Content-Type: application/json" in answer["error"]["description"]
+    assert server.request("GET", "/api/v1/id-tags/x")[0] == 404
+    for also in ("application/json; charset=utf-8", "Application/JSON", "application/ld+json"):
+        assert server.request("PUT", "/api/v1/id-tags/said", body, {"Content-Type": also})[0] == 200
+    # What has no body needs to say nothing of it.
+    assert server.request("POST", "/api/v1/charge-points/nobody/calls/ClearCache", b"", headers)[0] == 404
 
 
 def test_broken_http_is_no_line_in_the_log(tmp_path: Path) -> None:
@@ -293,7 +341,7 @@ def test_what_a_charge_point_said_of_itself_is_told_and_survives_its_connection(
 def test_the_configuration_that_was_read_is_told(fresh: CentralSystem) -> None:
     """What GetConfiguration brought and ChangeConfiguration changed, but for the password, which nobody can read."""
     heartbeat = {"key": "HeartbeatInterval", "readonly": False, "value": "300"}
-    told = {"key": "AuthorizationKey", "readonly": False, "value": "SECRET"}
+    told = {"key": " authorizationKey\t", "readonly": False, "value": "SECRET"}
     connectors = {"key": "NumberOfConnectors", "readonly": True, "value": "2"}
     answers: Iterator[Answer] = iter(
         [
@@ -383,7 +431,8 @@ def test_the_boot_policy_is_what_the_next_boot_is_answered(tmp_path: Path, requi
             assert get(server, "/api/v1/charge-points/A")["registration"] == status.lower()
             expected = answered if require_boot == "true" else 3
             assert expected == station.ask("Heartbeat", {})[0]
-            assert server.call("A", "ClearCache") == {"status": "Accepted"}
+            asked, _ = server.request("POST", "/api/v1/charge-points/A/calls/ClearCache")
+            assert asked == (409 if status == "Rejected" else 200)
     booted = [line.get("status", "accepted") for line in server.lines("booted")]
     assert booted == ["pending", "rejected", "accepted"]
 
@@ -518,9 +567,10 @@ def test_the_ledger_counts_a_transaction_and_what_repeats(fresh: CentralSystem) 
         "repeated_stops": 1,
         "open": 1,
         "energy_wh": 500,
-        "meter_values": 5,
+        "meter_values": 4,
+        "repeated_meter_values": 1,
         "meter_values_out_of_order": 2,
-        "anomalies": 4,
+        "anomalies": 5,
     }
     assert ledger(fresh) == expected
     assert expected.items() <= fresh.summary()["transactions"].items()

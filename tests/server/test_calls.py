@@ -130,9 +130,13 @@ def test_who_is_not_connected_is_404(server: CentralSystem) -> None:
     """Never seen, or gone."""
     with Station(server, "gone") as station:
         station.call("Heartbeat", {})
-    for identity in ("never", "gone"):
+    said = {"never": "no such charge point has ever connected", "gone": "it is not connected"}
+    for identity, description in said.items():
         status, answer = post(server, identity, "Reset", RESET)
         assert (status, answer["error"]["code"]) == (404, "NotConnected")
+        assert description == answer["error"]["description"]
+    lines, _ = call_many(server, "Reset", payload=RESET, identities=list(said))
+    assert said == {identity: line["error"]["description"] for identity, line in lines.items()}
 
 
 @pytest.mark.parametrize(
@@ -159,6 +163,33 @@ def test_a_call_that_breaks_the_rules_is_422_and_not_sent(
             assert (422, code) == (status, answer["error"]["code"])
         server.call("spared", "Reset", RESET)
         assert [command.action for command in station.commands] == ["Reset"]
+
+
+RESERVATION = {"connectorId": 1, "idTag": "T", "reservationId": 1}
+FIRMWARE = {"location": "https://example.com/x", "retrieveDate": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("UpdateFirmware", {**FIRMWARE, "retrieveDate": "tomorrow"}),
+        ("UpdateFirmware", {**FIRMWARE, "retrieveDate": "2026-13-01T00:00:00Z"}),
+        ("ReserveNow", {**RESERVATION, "expiryDate": ""}),
+        ("GetDiagnostics", {"location": "https://example.com/x", "startTime": "2026-01-01"}),
+    ],
+)
+def test_a_time_that_is_none_is_422_and_not_sent(server: CentralSystem, action: str, payload: dict[str, Any]) -> None:
+    """The schema says so; the charge point's error would be looked for at the wrong end."""
+    with Station(server, "timely", lambda command: {}) as station:
+        status, answer = post(server, "timely", action, payload)
+        assert (status, answer["error"]["code"]) == (422, "PropertyConstraintViolation")
+        (wrong,) = [name for name, value in payload.items() if value != {**FIRMWARE, **RESERVATION}.get(name)]
+        assert answer["error"]["description"].startswith(f"{wrong}: ")
+        with Stream(server, action, {"payload": payload, "identities": ["timely"]}) as stream:
+            assert stream.response.status == 422
+        for good in (FIRMWARE, {**FIRMWARE, "retrieveDate": "2026-01-01T01:00:00.5+01:00", "location": "no URI"}):
+            assert post(server, "timely", "UpdateFirmware", good) == (200, {"result": {}})
+        assert [command.action for command in station.commands] == ["UpdateFirmware"] * 2
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "3601", "soon"])

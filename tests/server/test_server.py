@@ -293,9 +293,11 @@ def test_transactions_have_ids_and_repeated_and_unknown_ones_are_counted(tmp_pat
         "repeated_stops": 1,
         "unknown_stops": 1,
         "without_transaction_id": 1,
+        # The last one, which has begun at one o'clock.
+        "early_stops": 1,
         "open": 1,
         "energy_wh": 10,
-        "anomalies": 6,
+        "anomalies": 7,
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Connection, Engine, Float, MetaData, Table, Text, create_engine, select
 
-from server.sql import as_set, in_named_set, in_set, insert_rows, update_rows
+from server.sql import as_pairs, as_set, in_named_set, in_set, insert_rows, named_pairs, update_rows
 
 TABLE = Table(
     "things",
@@ -19,9 +19,11 @@ TABLE = Table(
     Column("weight", Float),
 )
 INTEGERS = st.integers(-(2**63) + 1, 2**63 - 1)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+"""What `storable` makes of any."""
 ROWS = st.dictionaries(
     INTEGERS,
-    st.tuples(st.none() | st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.floats(allow_nan=False)),
+    st.tuples(st.none() | TEXTS, st.none() | st.floats(allow_nan=False)),
     max_size=200,
 )
 
@@ -68,3 +70,12 @@ def test_a_set_is_one_parameter(
         found = connection.execute(ids.where(in_set(connection, TABLE.c.name, names))).scalars()
         assert {key for key, (name, _) in rows.items() if name in names} == set(found)
         connection.rollback()
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS)) | st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("AB"))))
+def test_pairs_are_one_parameter(sqlite: Engine, pairs: list[tuple[str, str]]) -> None:
+    """As they are, whatever is in them, and also where many have the same beginning."""
+    with sqlite.connect() as connection:
+        columns = named_pairs("sqlite", "given")
+        found = connection.execute(select(*columns), as_pairs(connection, "given", set(pairs))).all()
+        assert sorted(set(pairs)) == sorted(map(tuple, found))
