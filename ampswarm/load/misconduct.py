@@ -166,8 +166,9 @@ class Misconduct:
             self._measurements.observe(event)
 
     def at_end(self, event: StationEvent) -> None:
-        """Report what happened while the test ended."""
-        if not self._is_of_own_making(event):
+        """Report what happened while the test ended, in the middle of a misdeed perhaps."""
+        is_delayed = isinstance(event, Failed) and event.sent < self._distorted_until
+        if not is_delayed and not self._is_of_own_making(event):
             self._measurements.at_end(event)
 
     def _returned(self, now: float) -> None:

@@ -12,6 +12,7 @@ from tests.processes import CentralSystem, Locust, Run, run_locust
 
 HEALTHY = {
     "OCPP/BootNotification", "OCPP/StatusNotification", "OCPP/Heartbeat", "WS/connect", "FLOW/online",
+    "DUE/BootNotification", "DUE/StatusNotification", "DUE/Heartbeat", "WS/tcp", "WS/upgrade",
 }  # fmt: skip
 
 EACH = """
