@@ -67,6 +67,10 @@ class DefaultJudge:
 
     def __call__(self, after: float, before: float) -> str:
         """Return why a load was not held; empty when it was."""
+        width = self._timeline.width
+        if ceil(after / width) >= floor(before / width):
+            # They have become wider in a long run. With nothing seen, anything would have held.
+            return f"the hold has no whole window of {width} s in it: --capacity-hold is too short for so long a run"
         found = measured(self._timeline, after, before)
         if found.fail_ratio >= MOST_FAILURES:
             return f"{found.fail_ratio:.1%} of Calls failed"

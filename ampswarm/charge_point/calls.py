@@ -310,13 +310,15 @@ class Calls:
     def call_transaction(self, now: float) -> bytes:
         """Return the next transaction message, which is ready."""
         assert self._outbox is not None
+        # With the pace of what had to wait for the network in it: that is the charge point's own.
+        ready_at = self._outbox.ready_at
         message = self._outbox.take()
         self._in_flight = message
         payload = message.payload
         if message.action != "StartTransaction":
             # Only now: the answer to StartTransaction may have come since it was made.
             payload = with_member(payload, "transactionId", message.transaction.wire_id)
-        return self._call(message.action, payload, now, max(message.not_before, self._station.opened_at))
+        return self._call(message.action, payload, now, max(ready_at, self._station.opened_at))
 
     def _call(self, action: str, payload: Payload | bytes, now: float, due: float) -> bytes:
         self._last_activity = now

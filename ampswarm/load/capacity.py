@@ -267,8 +267,10 @@ class CapacitySearch(LoadTestShape):
 
     def _decide(self) -> None:
         if self._report is not None and self._report.outcome in _EXIT:
-            # Calls have failed, and were meant to: Locust's own status says nothing here.
-            self._fleet.environment.process_exit_code = _EXIT[self._report.outcome]
+            # Calls have failed, and were meant to: Locust's own status says nothing here. But a run that became
+            # invalid after that, or a file that could not be written, is no success.
+            environment = self._fleet.environment
+            environment.process_exit_code = environment.process_exit_code or _EXIT[self._report.outcome]
 
     @property
     def _elapsed(self) -> float:

@@ -436,7 +436,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
             "generators": fleet.health.section,
             "storms": fleet.storms.section,
         }
-        judge.reasons.append(fleet.health.reasons)
+        judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))

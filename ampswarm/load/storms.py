@@ -104,6 +104,7 @@ class Storms:
         self._seen: dict[int, _Seen] = {}
         self._results: dict[int, _Result] = {}
         self._is_told = True
+        self._to_come: list[Storm] = []
         reports.add("storms", self._take, self._accept)
         events = environment.events
         events.test_start.add_listener(lambda **_: self._begin())
@@ -149,6 +150,10 @@ class Storms:
             for number, result in self._results.items()
         ]
 
+    def reasons(self) -> list[str]:
+        """Return why the test was not the one that was planned: storms that had not begun when it ended."""
+        return [f"the test ended before a storm began ({storm})" for storm in self._to_come]
+
     # -- the process that says when -----------------------------------------------------------
 
     def _begin(self) -> None:
@@ -160,9 +165,11 @@ class Storms:
         self._results.clear()
         self._number = 0
         self._is_told = False
-        self._timers = [gevent.spawn_later(storm.at or 0.0, self._strike_planned, storm) for storm in self._planned()]
+        self._to_come = list(self._planned())
+        self._timers = [gevent.spawn_later(storm.at or 0.0, self._strike_planned, storm) for storm in self._to_come]
 
     def _strike_planned(self, storm: Storm) -> None:
+        self._to_come = [each for each in self._to_come if each is not storm]
         try:
             self.strike(storm)
         except StormNotPossible as error:

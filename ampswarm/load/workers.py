@@ -1,15 +1,19 @@
 """The master's watch over its workers: who is missing, who came back, who is gone for good.
 
 A worker that does not answer may hang, and its connections stand as long as it does: nobody else may have its
-identities. One whose process has ended, or whose host said so, has none any more.
+identities. One that has no connection to the master any more may be dead, or live on behind a network that broke;
+it ends by itself when it has heard nothing from its master for a minute (Locust's MASTER_HEARTBEAT_TIMEOUT), and
+only after that its identities are free.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
+import locust.runners
 import zmq
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, WorkerRunner
@@ -23,8 +27,8 @@ logger: Final = logging.getLogger("ampswarm")
 PROBE: Final = "ampswarm_probe"
 """A message that says nothing: what counts is whether it finds its way."""
 _INTERVAL: Final = 1.0
-_CERTAIN: Final = 2
-"""Probes in a row that found nobody. One may meet a worker that connects anew at this moment."""
+_MARGIN: Final = 5.0
+"""Seconds more than those after which a worker without a master ends by itself, until nobody has its identities."""
 _PATIENCE: Final = 5
 """Looks in a row that found another number of users than there should be: reports come every three seconds."""
 
@@ -74,7 +78,8 @@ class WorkerWatch:
         self._lessor = lessor
         self._incidents = incidents
         self._missing: set[str] = set()
-        self._not_found: dict[str, int] = {}
+        # Since when nobody is found under the name of a worker, in seconds of the monotonic clock.
+        self._not_found: dict[str, float] = {}
         self._known: set[str] = set()
         self._strangers: set[str] = set()
         self._wrong_size = 0
@@ -112,8 +117,8 @@ class WorkerWatch:
             if (owner in clients and owner not in missing) or self._is_there(owner):
                 self._not_found.pop(owner, None)
             else:
-                self._not_found[owner] = self._not_found.get(owner, 0) + 1
-                if self._not_found[owner] >= _CERTAIN:
+                since = self._not_found.setdefault(owner, time.monotonic())
+                if time.monotonic() - since >= locust.runners.MASTER_HEARTBEAT_TIMEOUT + _MARGIN:
                     del self._not_found[owner]
                     count = self._lessor.forget(owner)
                     self._note("worker gone", owner, identities_taken_back=count)

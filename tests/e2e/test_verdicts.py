@@ -241,3 +241,13 @@ def test_the_aggregated_row_counts_each_sample_once(central_system: CentralSyste
     assert rows["WS/tcp"].requests == rows["WS/upgrade"].requests == rows["WS/connect"].requests == 5
     # Below a millisecond, and with more than one digit.
     assert 0 < rows["WS/tcp"].average < rows["WS/connect"].average
+
+
+def test_a_storm_that_never_came_is_no_pass(central_system: CentralSystem, tmp_path: Path) -> None:
+    """A run that is too short for its storm says nothing about it."""
+    run = run_locust(
+        tmp_path, "--headless", "-u", "2", "-t", "2s", "--host", central_system.url, *slos("fail_ratio < 1%"),
+        "--storm", "at=60s share=50% kind=network",
+    )  # fmt: skip
+    assert run.status == 4, run.output
+    assert "the test ended before a storm began (at=60s" in run.output

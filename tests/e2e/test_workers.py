@@ -66,13 +66,14 @@ def booted(witness: CentralSystem) -> list[str]:
 
 def test_the_charge_points_of_a_worker_that_dies_come_back_elsewhere(witness: CentralSystem, tmp_path: Path) -> None:
     """The fleet's size comes back, no identity is there twice, and the run says what happened."""
-    swarm = Swarm(tmp_path, witness.url)
+    swarm = Swarm(tmp_path, witness.url, master_timeout=3)
     with swarm.master() as master, swarm.worker(1), swarm.worker(2) as victim:
         until(lambda: witness.connections == FLEET)
         os.killpg(victim.process.pid, signal.SIGKILL)
         until(lambda: witness.connections == FLEET // 2)
         until(lambda: witness.connections == FLEET)
         until(lambda: len(set(booted(witness))) == FLEET + FLEET // 2)
+        until(lambda: "is gone: its" in (tmp_path / "master.log").read_text())
         master.process.terminate()
         run = master.wait()
     # Its last seconds are missing, and the fleet was smaller for a while: no numbers to judge a target by.
