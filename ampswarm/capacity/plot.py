@@ -42,7 +42,8 @@ def svg(report: Report) -> str:
 def _latency(report: Report, trials: list[Evidence], most: float) -> list[str]:
     top, height = _PANELS[0]
     times = [time for each in trials for time in (each.p50, each.p99) if time > 0]
-    low = floor(log10(min(times, default=1.0)))
+    # From a microsecond on: less is no time that a clock can tell.
+    low = floor(log10(max(min(times, default=1.0), 0.001)))
     high = max(ceil(log10(max(times, default=10.0))), low + 1)
 
     def y(milliseconds: float) -> float:
