@@ -149,7 +149,7 @@ def _differences(name: str, old: _Row, new: _Row, threshold: float, needed: floa
 
 
 def _of_times(name: str, metric: str, before: Estimate, after: Estimate, threshold: float, needed: float) -> Difference:
-    ratio = log(after.value / before.value) if before.value > 0 and after.value > 0 else 0.0
+    ratio = log(after.value) - log(before.value) if before.value > 0 and after.value > 0 else 0.0
     sigmas = blocks.sigmas(ratio, before, after)
     if abs(ratio) < log1p(threshold) or abs(after.value - before.value) < _LEAST_MILLISECONDS:
         change = Change.SAME

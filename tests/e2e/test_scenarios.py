@@ -183,7 +183,8 @@ from ampswarm.load import ChargePointUser
 class Impatient(ChargePointUser):
     @task
     def day(self):
-        self.sleep(2)
+        self.wait_until(lambda: self.charge_point.is_online, 10)
+        self.sleep(1.5)  # between two Heartbeats
         with gevent.Timeout(1, False):
             self.power_cycle(600)
         self.sleep(600)
