@@ -29,6 +29,8 @@ PROBE: Final = "ampswarm_probe"
 _INTERVAL: Final = 1.0
 _MARGIN: Final = 5.0
 """Seconds more than those after which a worker without a master ends by itself, until nobody has its identities."""
+_NOT_DEAD: Final = -10
+"""Heartbeats that are missing; at 60 Locust takes a worker for dead."""
 _PATIENCE: Final = 5
 """Looks in a row that found another number of users than there should be: reports come every three seconds."""
 
@@ -59,7 +61,15 @@ def keep_stopping(runner: Any) -> None:  # noqa: ANN401  MasterRunner
         nonlocal is_stopping
         is_stopping = stopping
 
+    send = runner.server.send_to_client
+
+    def send_unless_stopping(message: Any) -> None:  # noqa: ANN401
+        # A ramp that is under way goes on to its end.
+        if not (is_stopping and message.type == "spawn"):
+            send(message)
+
     runner.start, runner.update_state = start_unless_stopping, update_unless_stopping
+    runner.server.send_to_client = send_unless_stopping
     runner.environment.events.test_stopping.add_listener(lambda **_: note(stopping=True))
     runner.environment.events.test_stop.add_listener(lambda **_: note(stopping=False))
 
@@ -102,6 +112,10 @@ class WorkerWatch:
     def _look(self) -> None:
         clients = self._runner.clients
         missing = {each.id for each in clients.all if each.state == STATE_MISSING}
+        for worker in missing:
+            # Locust has shared out its users already. After a minute it would begin again from nobody, and let
+            # every other worker stop all of its users first.
+            clients[worker].heartbeat = max(clients[worker].heartbeat, _NOT_DEAD)
         is_running = self._runner.state in (STATE_SPAWNING, STATE_RUNNING)
         for worker in missing - self._missing:
             if is_running:
