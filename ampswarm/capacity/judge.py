@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil, floor
 from typing import Final, NamedTuple, Protocol
 
 from ampswarm.results.histogram import Histogram
@@ -42,8 +41,7 @@ def measured(timeline: Timeline, after: float, before: float) -> Measured:
 
 def answered(timeline: Timeline, action: str, after: float, before: float) -> tuple[int, float]:
     """Return how many Calls of an action were answered, and in how many seconds: those of whole windows."""
-    begin = ceil(after / timeline.width) * timeline.width
-    end = floor(before / timeline.width) * timeline.width
+    begin, end = timeline.whole(after, before)
     calls = timeline.total(("OCPP", action), after=begin, before=end)
     return calls.count - calls.failures, float(max(end - begin, 0))
 
@@ -67,9 +65,10 @@ class DefaultJudge:
 
     def __call__(self, after: float, before: float) -> str:
         """Return why a load was not held; empty when it was."""
-        width = self._timeline.width
-        if ceil(after / width) >= floor(before / width):
+        begin, end = self._timeline.whole(after, before)
+        if begin >= end:
             # They have become wider in a long run. With nothing seen, anything would have held.
+            width = self._timeline.width
             return f"the hold has no whole window of {width} s in it: --capacity-hold is too short for so long a run"
         found = measured(self._timeline, after, before)
         if found.fail_ratio >= MOST_FAILURES:

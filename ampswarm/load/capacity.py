@@ -214,19 +214,19 @@ class CapacitySearch(LoadTestShape):
     def _judge(self, hold: Hold, load: int, purpose: Purpose, late_with: int | None) -> Evidence:
         timeline, after, before = self._fleet.recorder.timeline, hold.after, hold.before
         found = measured(timeline, after, before)
+        judge = self._fleet.load_judge or DefaultJudge(timeline, self._options.capacity_p99)
         if late_with is not None:
             reason = f"{late_with} charge points were online after {self._options.capacity_patience:g} s"
             achieved = float(late_with)
         elif self._is_of_messages:
             answers, lasted = answered(timeline, self._options.arrivals_of, after, before)
             achieved = answers / lasted if lasted else 0.0
-            judge = self._fleet.load_judge or DefaultJudge(timeline, self._options.capacity_p99)
             reason = judge(after, before)
             if not reason and not is_enough(answers, load * lasted):
                 reason = f"{achieved:.4g} in a second were answered"
         else:
             achieved = float(self._fewest)
-            reason = (self._fleet.load_judge or DefaultJudge(timeline, self._options.capacity_p99))(after, before)
+            reason = judge(after, before)
         return Evidence(load, purpose, after, before, achieved, *found, held=not reason, reason=reason)
 
     def _dial_to(self, rate: int, now: float) -> float:

@@ -410,8 +410,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     fleet.open_load.report_by(fleet.reports)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
     if isinstance(runner, MasterRunner):
-        watch = WorkerWatch(runner, Lessor(runner), fleet.incidents)
-        environment.events.test_start.add_listener(lambda **_: watch.new_test())
+        WorkerWatch(runner, Lessor(runner), fleet.incidents)
     if not isinstance(runner, WorkerRunner):
         # A worker gets the master's options, with the first spawn.
         _check(environment, fleet)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 MAX_INCIDENTS: Final = 1000
-"""That are remembered; what comes after is counted."""
+"""That are remembered."""
 
 
 class Incidents:
@@ -19,8 +19,6 @@ class Incidents:
     def __init__(self, elapsed: Callable[[], float]) -> None:
         self._elapsed = elapsed
         self._all: list[dict[str, Any]] = []
-        self.forgotten = 0
-        """How many were too many."""
 
     def note(self, what: str, **details: object) -> None:
         """Remember that something happened now.
@@ -30,14 +28,12 @@ class Incidents:
             details: what JSON can hold.
         """
         if len(self._all) >= MAX_INCIDENTS:
-            self.forgotten += 1
             return
         self._all.append({"at": round(self._elapsed(), 3), "what": what, **details})
 
     def clear(self) -> None:
         """A test begins."""
         self._all.clear()
-        self.forgotten = 0
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return them in order: `at` in seconds since the test began, `what`, and details."""

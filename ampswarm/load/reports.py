@@ -44,7 +44,6 @@ class Reports:
     """
 
     def __init__(self, environment: Environment) -> None:
-        self._environment = environment
         self._runner: Any = environment.runner
         self._parts: dict[str, _Part] = {}
         self._last: set[str] = set()

@@ -93,16 +93,10 @@ class WorkerWatch:
         self._known: set[str] = set()
         self._strangers: set[str] = set()
         self._wrong_size = 0
-        self.lost: list[str] = []
-        """Workers that went missing during this test, in order."""
         keep_stopping(runner)
         runner.environment.events.worker_connect.add_listener(lambda client_id, **_: self._known.add(client_id))
         runner.environment.events.worker_report.add_listener(self._on_report)
         gevent.spawn(self._run)
-
-    def new_test(self) -> None:
-        """A test begins."""
-        self.lost.clear()
 
     def _run(self) -> None:
         while True:
@@ -119,7 +113,6 @@ class WorkerWatch:
         is_running = self._runner.state in (STATE_SPAWNING, STATE_RUNNING)
         for worker in missing - self._missing:
             if is_running:
-                self.lost.append(worker)
                 self._note("worker missing", worker)
         for worker in self._missing - missing:
             # Locust forgets those that are missing for a minute, which is no return.

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from math import ceil, isfinite
+from math import isfinite
 from typing import Final, NoReturn
 
 from ampswarm.results.histogram import Histogram
@@ -273,7 +273,7 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
         rows = [(name, histogram) for name, histogram in rows if histogram.timed]
     if not rows:
         return Judgement(slo, Outcome.NO_SAMPLE, None, "", 0, is_few=False)
-    span = max(_span(slo, timeline.width, seconds), 0.001)
+    span = max(_span(slo, timeline, seconds), 0.001)
     values = [(_value(slo.metric, histogram, span), name, histogram) for name, histogram in rows]
     is_upper = slo.operator.startswith("<")
     value, name, histogram = (max if is_upper else min)(values, key=lambda each: each[0])
@@ -282,12 +282,10 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
     return Judgement(slo, outcome, value, name, histogram.count, is_few=_is_few(slo.metric, histogram))
 
 
-def _span(slo: Slo, width: int, seconds: float) -> float:
+def _span(slo: Slo, timeline: Timeline, seconds: float) -> float:
     """Return how many seconds the whole windows are that an SLO looks at."""
-    begin = ceil(slo.after / width) * width
-    if slo.before >= seconds:
-        return seconds - begin
-    return slo.before // width * width - begin
+    begin, end = timeline.whole(slo.after, min(slo.before, seconds))
+    return (seconds if slo.before >= seconds else end) - begin
 
 
 def matching(slo: Slo, keys: Iterable[Key]) -> list[Key]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import ceil, floor
 from typing import Final
 
 from ampswarm.results.histogram import Histogram
@@ -83,6 +84,10 @@ class Timeline:
             histogram = self._windows[index].get(key)
             if histogram is not None and histogram.count:
                 yield float(index * self.width), histogram
+
+    def whole(self, after: float, before: float) -> tuple[int, int]:
+        """Return where the windows begin and end that lie wholly between two times; there is none if not in order."""
+        return ceil(after / self.width) * self.width, floor(before / self.width) * self.width
 
     def total(self, key: Key, *, after: float = 0.0, before: float = float("inf")) -> Histogram:
         """Return the sum of the windows that lie wholly between two times."""
