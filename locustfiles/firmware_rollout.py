@@ -6,7 +6,7 @@ r"""New firmware for the whole fleet: UpdateFirmware through the operator API, a
 One of the users is an operator, who tells the charge points of its worker after ROLLOUT_AFTER seconds (60); with
 several workers, there must be one on each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had the
 command: until each status was told (Downloading, Downloaded, Installing, Installed), and until it was back after its
-reboot.
+reboot. `REMOTE/UpdateFirmware answer` counts from the one call of the API that tells them all.
 """
 
 import os
@@ -27,6 +27,7 @@ class ChargePoint(ChargePointUser):
     """Gets new firmware in the middle of its everyday life."""
 
     asked_at = 0.0
+    is_installing = False
 
     def observed(self, event: StationEvent) -> None:
         """Measure how the update goes on."""
@@ -36,7 +37,10 @@ class ChargePoint(ChargePointUser):
             case ProgressTold(action="FirmwareStatusNotification", status=status) if self.asked_at:
                 failed = CommandFailed(status) if "Fail" in status else None
                 report(self, "FIRMWARE", status, time.monotonic() - self.asked_at, failed)
-            case Online() if self.asked_at:
+                self.is_installing = self.is_installing or status == "Installing"
+            case Online() if self.is_installing:
+                # Its reboot; what it loses and finds again before or later is not of the update.
+                self.is_installing = False
                 report(self, "FIRMWARE", "back online", time.monotonic() - self.asked_at)
 
 

@@ -18,7 +18,6 @@ from ampswarm.option_types import boolean, integer, name_variable, port, seconds
 from server.bus import BadBus
 from server.chaos_file import read_chaos_file
 from server.chaos_schema import BadChaos, ChaosConfig
-from server.redis_bus import check_url as check_bus
 from server.security_options import SecurityOptions, add_security_options, security_options
 from server.store import DEFAULT as DEFAULT_STORE
 from server.store import MEMORY, BadStore
@@ -170,6 +169,9 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
     except BadStore as bad:
         parser.error(f"--store or STORE: {bad}")
     if options.bus is not None:
+        # Here, as in `Process`: most have no bus, and redis takes a twentieth of the time of a start.
+        from server.redis_bus import check_url as check_bus  # noqa: PLC0415
+
         try:
             check_bus(options.bus)
         except BadBus as bad:

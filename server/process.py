@@ -35,13 +35,13 @@ from server.handlers import Handlers
 from server.hub import Hub, HubBus
 from server.id_tags import IdTags
 from server.journal import Journal
+from server.last_resort import PATIENCE, end_within
 from server.listener import opener
 from server.log import write_line, write_payload
 from server.messages import Messages
 from server.metrics import Metrics, State
 from server.readiness import Readiness
 from server.records import Records
-from server.redis_bus import RedisBus
 from server.security import BadSecurity, Security
 from server.settings import Settings, system_id
 from server.store import MEMORY, BadStore, Store, StoreFailed, open_store
@@ -152,6 +152,8 @@ class Process:
 
     def _make_bus(self) -> Bus:
         if self._config.bus is not None:
+            from server.redis_bus import RedisBus  # noqa: PLC0415  as in `parse_args`
+
             return RedisBus(self._node, self._config.bus)
         return LocalBus(self._node) if self._parent is None else self._parent
 
@@ -309,6 +311,7 @@ class Process:
         self._readiness.fail("draining", "the process was told to stop")
         self._central.is_closing = True
         await drain(self._central, rate=config.drain_rate, delay=config.drain_delay, hurry=self._hurry)
+        end_within(PATIENCE)
         for task in tasks:
             task.cancel()
         for each in ports.values():

@@ -7,7 +7,7 @@ planned may not be so any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ampswarm.charge_point.configuration import MAX_HEARTBEAT_INTERVAL, Key
 from ampswarm.charge_point.connector import NEVER, NO_ERROR, Connector, ConnectorStatus, status_notification
@@ -31,6 +31,16 @@ _PROGRESS: Final = frozenset(
         "SignedFirmwareStatusNotification",
     }
 )
+
+
+class _Triggered(NamedTuple):
+    """A message that a command asked for, and that waits for its turn."""
+
+    action: str
+    connector_id: int
+    payload: Payload | None
+    """`None` is made when its turn comes."""
+    asked: float
 
 
 class Calls:
@@ -63,7 +73,7 @@ class Calls:
         self._status_due = 0
         self._in_flight: Notice | Message | None = None
         # Made when first needed: most charge points never need them.
-        self._triggered: list[tuple[str, int, Payload | None]] | None = None
+        self._triggered: list[_Triggered] | None = None
         self._notices: list[Notice] | None = None
         self._outbox: Outbox | None = None
 
@@ -135,11 +145,14 @@ class Calls:
             self._triggered = [each for each in self._triggered if each[:2] != told] or None
         self.notify("StatusNotification", self.status_of(connector.connector_id, now), now, subject=connector)
 
-    def trigger(self, action: str, connector_ids: Iterable[int] = (0,), payload: Payload | None = None) -> bool:
+    def trigger(
+        self, action: str, now: float, connector_ids: Iterable[int] = (0,), payload: Payload | None = None
+    ) -> bool:
         """Send a message once for each connector, as TriggerMessage asked (core 5.17).
 
         Args:
             action: what to send.
+            now: when it was asked for, from which it is due.
             connector_ids: for which connectors.
             payload: what to send; `None` is made when its turn comes.
 
@@ -152,12 +165,12 @@ class Calls:
             self._triggered = []
         if payload is not None:
             # What was made last counts: the key of an older signing request is gone already.
-            self._triggered = [each for each in self._triggered if each[0] != action]
+            self._triggered = [each for each in self._triggered if each.action != action]
         # Once is enough (core 5.17), which also bounds how many can wait.
-        waiting = {(each, connector_id) for each, connector_id, _ in self._triggered}
+        waiting = {each[:2] for each in self._triggered}
         for connector_id in connector_ids:
             if (action, connector_id) not in waiting and not self._is_about_to_tell(action, connector_id):
-                self._triggered.append((action, connector_id, payload))
+                self._triggered.append(_Triggered(action, connector_id, payload, now))
         return True
 
     def report_all(self) -> None:
@@ -223,7 +236,7 @@ class Calls:
         if self._status_due:
             connector_id = (self._status_due & -self._status_due).bit_length() - 1
             self._status_due &= ~(1 << connector_id)
-            return self._call_status(connector_id, now)
+            return self._call_status(connector_id, now, now)
         if self.ready_at <= now:
             assert self._outbox is not None
             # What happened first goes first; core 3.7 would let any notice overtake.
@@ -241,19 +254,19 @@ class Calls:
 
     def _call_triggered(self, now: float) -> bytes:
         assert self._triggered
-        action, connector_id, payload = self._triggered.pop(0)
+        action, connector_id, payload, due = self._triggered.pop(0)
         if not self._triggered:
             self._triggered = None
         if payload is not None:
-            return self._call(action, payload, now, now)
+            return self._call(action, payload, now, due)
         match action:
             case "BootNotification":
-                return self._call_boot(now, now)
+                return self._call_boot(now, due)
             case "Heartbeat":
-                return self._call_heartbeat(now, now)
+                return self._call_heartbeat(now, due)
             case "StatusNotification":
                 self._status_due &= ~(1 << connector_id)
-                return self._call_status(connector_id, now)
+                return self._call_status(connector_id, now, due)
             case "MeterValues":
                 payload = self.meter_values(connector_id, now)
             case "DiagnosticsStatusNotification":
@@ -264,7 +277,7 @@ class Calls:
                 payload = self._station.maintenance.signed_firmware_status()
             case _:
                 payload = self._station.maintenance.firmware_status()
-        return self._call(action, payload, now, now)
+        return self._call(action, payload, now, due)
 
     def _is_about_to_tell(self, action: str, connector_id: int) -> bool:
         """Whether a message that waits complies with what is triggered (core 5.17)."""
@@ -301,11 +314,11 @@ class Calls:
                 status, error_code, info = connector.status, connector.error_code, connector.info
         return status_notification(connector_id, status, self._station.utc(now), error_code=error_code, info=info)
 
-    def _call_status(self, connector_id: int, now: float) -> bytes:
+    def _call_status(self, connector_id: int, now: float, due: float) -> bytes:
         payload = self.status_of(connector_id, now)
         subject = None if self._station.connectors is None else self._station.connectors.connector(connector_id)
         self._in_flight = Notice("StatusNotification", payload, now, subject=subject)
-        return self._call("StatusNotification", payload, now, now)
+        return self._call("StatusNotification", payload, now, due)
 
     def call_transaction(self, now: float) -> bytes:
         """Return the next transaction message, which is ready."""
@@ -368,7 +381,7 @@ class Calls:
             self._station.set_clock(payload["currentTime"], now)
         elif answered.action == "BootNotification":
             # It complies with what was triggered meanwhile (core 5.17).
-            self._triggered = [each for each in self._triggered or () if each[0] != "BootNotification"] or None
+            self._triggered = [each for each in self._triggered or () if each.action != "BootNotification"] or None
             self._station.registered(payload, now)
 
     def _transaction_answered(self, payload: Payload, now: float) -> None:

@@ -225,9 +225,11 @@ class Parts(ABC):
         """Send StatusNotification with the present status of a connector."""
         self._calls.report_status(connector, now)
 
-    def trigger(self, action: str, connector_ids: Iterable[int] = (0,), payload: Payload | None = None) -> bool:
+    def trigger(
+        self, action: str, now: float, connector_ids: Iterable[int] = (0,), payload: Payload | None = None
+    ) -> bool:
         """Send a message that TriggerMessage asked for: see `Calls.trigger`."""
-        return self._calls.trigger(action, connector_ids, payload)
+        return self._calls.trigger(action, now, connector_ids, payload)
 
     def start_confirmed(self, transaction: Transaction, payload: Payload, now: float) -> None:
         """Take StartTransaction.conf (core 4.8)."""

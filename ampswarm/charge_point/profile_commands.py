@@ -165,7 +165,7 @@ def extended_trigger_message(station: ChargePoint, payload: Payload, now: float)
         return {"status": _trigger(station, requested, None, now)}
     if requested == "SignChargePointCertificate":
         request = security_commands.signing_request(station)
-        is_sent = request is not None and station.trigger("SignCertificate", payload={"csr": request})
+        is_sent = request is not None and station.trigger("SignCertificate", now, payload={"csr": request})
         return {"status": "Accepted" if is_sent else "Rejected"}
     return {"status": _trigger(station, _EXTENDED[requested], payload.get("connectorId"), now)}
 
@@ -201,4 +201,4 @@ def _trigger(station: ChargePoint, action: str, connector_id: int | None, now: f
         return "Rejected"
     if station.registration not in (Registration.ACCEPTED, Registration.PENDING):
         return "Rejected"
-    return "Accepted" if station.trigger(action, wanted) else "Rejected"
+    return "Accepted" if station.trigger(action, now, wanted) else "Rejected"

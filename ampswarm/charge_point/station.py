@@ -407,7 +407,7 @@ class ChargePoint(Parts):
             return False
         if self.registration is Registration.PENDING:
             # `boot_at` stays: if the network cuts this one off, the interval holds again.
-            return self._calls.trigger("BootNotification")
+            return self._calls.trigger("BootNotification", now)
         self.boot_at = min(self.boot_at, now)
         return True
 

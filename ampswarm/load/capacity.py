@@ -26,6 +26,7 @@ from ampswarm.load.errands import MESSAGES
 from ampswarm.load.fleet import exit_for, fleet_of
 from ampswarm.load.options import Option, add_to
 from ampswarm.option_types import integer, one_of, seconds
+from ampswarm.results.report import Finding, Status
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -41,8 +42,15 @@ _CONFIRMS_FOR: Final = 2
 _LAG_LOCAL: Final = 1.5
 _LAG_DISTRIBUTED: Final = 5.0
 """Seconds until what was measured has come together: workers report every 3 s."""
-_EXIT: Final = {Outcome.FOUND: 0, Outcome.AT_LEAST: 0, Outcome.NOTHING: 3, Outcome.GENERATOR: 4, Outcome.UNSTEADY: 4}
-"""Statuses; an interrupted search has Locust's own."""
+_STATUSES: Final = {
+    Outcome.FOUND: Status.PASSED,
+    Outcome.AT_LEAST: Status.PASSED,
+    Outcome.NOTHING: Status.MISSED,
+    Outcome.GENERATOR: Status.INVALID,
+    Outcome.UNSTEADY: Status.INVALID,
+    Outcome.INTERRUPTED: Status.NONE,
+}
+"""What the run comes to."""
 
 CAPACITY_OPTIONS: Final = (
     Option("--capacity-of", "AMPSWARM_CAPACITY_OF", "charge-points", one_of(*UNITS),
@@ -119,7 +127,10 @@ class CapacitySearch(LoadTestShape):
                 raise ValueError(f"--capacity-out {options.capacity_out}: {error.strerror}") from None
         environment.events.test_start.add_listener(lambda **_: self._begin())
         environment.events.test_stopping.add_listener(lambda **_: self._stop())
-        environment.events.quitting.add_listener(lambda **_: self._decide())
+        judge = fleet_of(environment).judge
+        assert judge is not None
+        judge.find = self._found
+        judge.sections["capacity"] = lambda: None if self._report is None else self._report.as_json()
 
     def tick(self) -> Tick:
         """Return how many charge points there must be now; `None` when the search is over."""
@@ -265,12 +276,9 @@ class CapacitySearch(LoadTestShape):
             except OSError as error:
                 logger.error("--capacity-out %s: %s", options.capacity_out, error.strerror)
 
-    def _decide(self) -> None:
-        if self._report is not None and self._report.outcome in _EXIT:
-            # Calls have failed, and were meant to: Locust's own status says nothing here. But a run that became
-            # invalid after that, or a file that could not be written, is no success.
-            environment = self._fleet.environment
-            environment.process_exit_code = environment.process_exit_code or _EXIT[self._report.outcome]
+    def _found(self) -> Finding | None:
+        report = self._report
+        return None if report is None else Finding(_STATUSES[report.outcome], report.sentence())
 
     @property
     def _elapsed(self) -> float:

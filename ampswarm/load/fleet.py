@@ -117,6 +117,8 @@ class Fleet:
         """What the SLOs say of a part of the run; `None` where there are none."""
         self.generator_trouble: Callable[[], str | None] = lambda: None
         """Says why the generator's numbers cannot be trusted; `None` for no reason."""
+        self.judge: Judge | None = None
+        """Of the whole run; `None` on a worker, and before Locust has begun."""
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -436,6 +438,8 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
             "storms": fleet.storms.section,
         }
         judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
+        judge.lag = fleet.health.lag
+        fleet.judge = judge
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from locust.env import Environment
 
     from ampswarm.load.reports import Reports
+    from ampswarm.results.histogram import Histogram
 
 logger: Final = logging.getLogger("ampswarm")
 
@@ -108,6 +109,11 @@ class GeneratorHealth:
         """
         self._close()
         return self.generators.reasons()
+
+    def lag(self, after: float, before: float) -> Histogram:
+        """Return how late the loops of all generators were between two times of the last test, in milliseconds."""
+        self._close()
+        return self.generators.lag(after, before)
 
     def section(self) -> dict[str, object]:
         """Return how the generators were, for a report, as JSON can hold it."""

@@ -12,8 +12,8 @@ from math import isfinite
 from random import Random
 from typing import Final
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)(ms|s|m|h|)", re.ASCII)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "": 1.0}
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)(ms|s|min|h|)", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _MAX_SECONDS: Final = 30 * 24 * 3600.0
 _MAX_SEED: Final = 2**31 - 1
@@ -152,7 +152,7 @@ def _parse_time(text: str) -> float:
     match = _TIME.fullmatch(text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else float("nan")
     if not (isfinite(seconds) and seconds <= _MAX_SECONDS):
-        raise ValueError(f"{text!r} is not a time, as in 30s, 500ms, 2m or 1h")
+        raise ValueError(f"{text!r} is not a time, as in 30s, 500ms, 2min or 1h")
     return seconds
 
 

@@ -23,9 +23,11 @@ from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import StatsError
 
 from ampswarm.load.options import InvalidOption
+from ampswarm.results.doubt import doubt
+from ampswarm.results.histogram import Histogram
 from ampswarm.results.junit import to_junit
 from ampswarm.results.markdown import to_markdown
-from ampswarm.results.report import Report, Status, Verdict, build, write_whole
+from ampswarm.results.report import Finding, Report, Status, Verdict, build, write_whole
 from ampswarm.results.slo import InvalidSlo, Outcome, Slo, judge, parse_slos
 
 if TYPE_CHECKING:
@@ -151,6 +153,10 @@ class Judge:
         self._workers = 0
         self.reasons: list[Callable[[], list[str]]] = [self._silent]
         """Return why the numbers of this test cannot be trusted."""
+        self.lag: Callable[[float, float], Histogram] = lambda _after, _before: Histogram()
+        """Return how late the generators' loops were between two times of this test, in milliseconds."""
+        self.find: Callable[[], Finding | None] = lambda: None
+        """Return what the scenario itself makes of this test."""
         self.sections: dict[str, Callable[[], Any]] = {"events": incidents.as_list}
         """Return what else the report has, by name; nothing is written of what is empty."""
         self.report: Report | None = None
@@ -206,7 +212,11 @@ class Judge:
 
     def _judge(self) -> Verdict:
         judgements = [judge(each, self._recorder.timeline, self._seconds) for each in self._wanted.slos]
-        verdict = Verdict(judgements, [reason for source in self.reasons for reason in source()])
+        doubts = [doubt(each, self.lag(each.slo.after, each.slo.before)) for each in judgements]
+        for each in filter(None, doubts):
+            logger.error("the run is invalid: %s", each)
+        reasons = [reason for source in self.reasons for reason in source()]
+        verdict = Verdict(judgements, [*reasons, *filter(None, doubts)], self.find())
         for judgement in judgements:
             level = logging.INFO if judgement.outcome is Outcome.HELD else logging.ERROR
             logger.log(level, "SLO %s", judgement)

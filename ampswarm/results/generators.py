@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from ampswarm.results.health import Finding, Judge, Limits, Reading
+from ampswarm.results.histogram import Histogram
+from ampswarm.results.timeline import Timeline
 
 MAX_ROWS: Final = 240
 """Of a generator's history: 4 minutes of seconds, 8 minutes of two seconds, and so on."""
 
 REPORT_INTERVAL: Final = 3.0
 """Seconds between two reports of a worker."""
+
+_LAG: Final = ("LAG", "")
 
 Row = dict[str, float | None]
 
@@ -134,6 +138,7 @@ class Generators:
         self._known: dict[str, Generator] = {}
         self._hosts: dict[str, Judge] = {}
         self._said: list[Said] = []
+        self._lags = Timeline()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -171,6 +176,7 @@ class Generators:
             # From here on in the test's time, and not in that of one that came later.
             reading = replace(reading, at=reading.at + generator.offset)  # noqa: PLW2901
             generator.last = reading
+            self._lags.add_all(*_LAG, reading.at, reading.lag)
             said += [Said(name, finding) for finding in generator.judge.take(reading)]
             generator.current = row = row_of(reading)
             generator.worst = worst_of((generator.worst, row))
@@ -237,6 +243,10 @@ class Generators:
     def warnings(self) -> list[str]:
         """Return what was past a limit, and not for long enough to matter."""
         return [each.text for each in self._said if not each.finding.is_invalid]
+
+    def lag(self, after: float, before: float) -> Histogram:
+        """Return how late the loops of all generators were between two times of the test, in milliseconds."""
+        return self._lags.total(_LAG, after=after, before=before)
 
     def table(self) -> list[dict[str, object]]:
         """Return a row for each generator, for a page."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from ampswarm.results.report import Report
+from ampswarm.results.report import Report, Status
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -14,7 +15,8 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 def to_junit(report: Report) -> bytes:
     """Return a test suite: a case for each SLO, and one for whether the numbers can be trusted.
 
-    A missed SLO is a failure; one without a sample, and a run that is invalid, an error.
+    And one for what the scenario itself found out, where it is of such a kind. A missed SLO is a failure; one without a
+    sample, and a run that is invalid, an error.
     """
     run, verdict = report.data["run"], report.data["verdict"]
     suite = ET.Element(
@@ -28,6 +30,8 @@ def to_junit(report: Report) -> bytes:
         ET.SubElement(validity, "error", message=_safe(verdict["invalid"][0])).text = _safe(
             "\n".join(verdict["invalid"])
         )
+    if verdict.get("found"):
+        _add_finding(_case(suite, "what the scenario found"), verdict["found"])
     for each in verdict["slos"]:
         case = _case(suite, each["slo"])
         if each["outcome"] == "held":
@@ -42,6 +46,14 @@ def to_junit(report: Report) -> bytes:
     ET.indent(suites)
     text: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return text
+
+
+def _add_finding(case: ET.Element, found: Mapping[str, str]) -> None:
+    if found["status"] in (Status.PASSED, Status.NONE):
+        ET.SubElement(case, "system-out").text = _safe(found["text"])
+    else:
+        kind = "failure" if found["status"] == Status.MISSED else "error"
+        ET.SubElement(case, kind, message=_safe(found["text"]))
 
 
 def _case(suite: ET.Element, name: str) -> ET.Element:

@@ -14,6 +14,13 @@ _VERDICTS: Final = {
     Status.INVALID: "Invalid: the numbers cannot be trusted",
     Status.NONE: "Not judged: there was no SLO",
 }
+_FOUND: Final = {
+    Status.PASSED: "Passed",
+    Status.MISSED: "Missed",
+    Status.INVALID: "Invalid",
+    Status.NONE: "Not judged",
+}
+"""Where the scenario itself found something out, which is said next."""
 _MOST_ERRORS: Final = 20
 _MOST_EVENTS: Final = 50
 
@@ -22,7 +29,9 @@ def to_markdown(report: Report) -> str:
     """Return the page: the verdict first."""
     data = report.data
     run = data["run"]
-    lines = [f"# {_VERDICTS[report.status]}", ""]
+    found = data["verdict"].get("found")
+    heading = f"{_FOUND[report.status]}: {_text(found['text'])}" if found else _VERDICTS[report.status]
+    lines = [f"# {heading}", ""]
     where = f" against `{_code(run['host'])}`" if run["host"] else ""
     processes = "1 process" if run["workers"] == 1 else f"{run['workers']} processes"
     what = f"{run['charge_points']} charge points of {_text(run['scenario'])}{where}"

@@ -39,7 +39,16 @@ class Status(StrEnum):
     INVALID = "invalid"
     """The generator was at its limits: its numbers say nothing of the target."""
     NONE = "none"
-    """There was no SLO to judge it by."""
+    """There was nothing to judge it by: no SLO, and nothing that the scenario found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a scenario itself makes of its run, such as a search for capacity."""
+
+    status: Status
+    text: str
+    """One line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,18 @@ class Verdict:
     judgements: Sequence[Judgement] = ()
     invalid: Sequence[str] = ()
     """Why its numbers cannot be trusted, a line each; empty when they can."""
+    found: Finding | None = None
+    """By the scenario itself, where it is one that finds something out."""
 
     @property
     def status(self) -> Status:
         """Return what it comes to. Invalid goes first: what cannot be trusted misses nothing."""
         if self.invalid:
             return Status.INVALID
+        if self.found is not None and self.found.status is not Status.PASSED:
+            return self.found.status
         if not self.judgements:
-            return Status.NONE
+            return Status.NONE if self.found is None else self.found.status
         is_held = all(each.outcome is Outcome.HELD for each in self.judgements)
         return Status.PASSED if is_held else Status.MISSED
 
@@ -65,6 +78,7 @@ class Verdict:
         return {
             "status": self.status.value,
             "invalid": list(self.invalid),
+            "found": None if self.found is None else {"status": self.found.status.value, "text": self.found.text},
             "slos": [
                 {
                     "slo": each.slo.text,

@@ -274,7 +274,7 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
     if not rows:
         return Judgement(slo, Outcome.NO_SAMPLE, None, "", 0, is_few=False)
     span = max(_span(slo, timeline, seconds), 0.001)
-    values = [(_value(slo.metric, histogram, span), name, histogram) for name, histogram in rows]
+    values = [(metric_of(slo.metric, histogram, span), name, histogram) for name, histogram in rows]
     is_upper = slo.operator.startswith("<")
     value, name, histogram = (max if is_upper else min)(values, key=lambda each: each[0])
     holds = _COMPARISONS[slo.operator](value, slo.limit)
@@ -302,7 +302,8 @@ def is_counted(key: Key) -> bool:
     return key[0] != "DUE" and key not in VIEWS
 
 
-def _value(metric: str, histogram: Histogram, span: float) -> float:
+def metric_of(metric: str, histogram: Histogram, span: float = 1.0) -> float:
+    """Return the value of a metric; `span` is how many seconds a rate is over."""
     match metric:
         case "min":
             return histogram.lowest

@@ -42,6 +42,11 @@ class Timeline:
             histogram = self._current[key] = Histogram()
         histogram.add(milliseconds, failed=failed)
 
+    def add_all(self, kind: str, name: str, at: float, histogram: Histogram) -> None:
+        """Count many samples that ended about `at`."""
+        self._merge(max(0, int(at // self.width)), [((kind, name), Histogram.merged([histogram]))])
+        self._widen()
+
     def _turn(self, at: float) -> None:
         index = int(at // self.width)
         self._current = self._windows.setdefault(index, {})

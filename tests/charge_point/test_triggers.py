@@ -8,6 +8,7 @@ import pytest
 
 from ampswarm.charge_point.template import Template
 from ampswarm.ocppj.frames import Call, CallResult
+from ampswarm.ocppj.session import Answered
 from ampswarm.ocppj.timestamps import format_utc
 from tests.fakes.scene import UTC_AT_ZERO, Scene, Sent
 
@@ -68,6 +69,20 @@ def test_the_answer_goes_first_and_the_message_follows(message: str) -> None:
     assert answer == CallResult("cs-1", {"status": "Accepted"})
     assert isinstance(call, Call)
     assert message == call.action
+
+
+def test_what_was_triggered_is_due_from_then_on_however_long_it_waits_for_its_turn() -> None:
+    """One Call at a time: the second connector's message waits for a slow answer, and DUE has to show it."""
+    scene = booted(connectors=2)
+    asked = scene.now
+    assert trigger(scene, "MeterValues") == "Accepted"
+    for waited in (3.0, 6.0):
+        scene.expect("MeterValues")
+        scene.now += 3
+        scene.answer({})
+        answered = scene.events[-1]
+        assert isinstance(answered, Answered)
+        assert (answered.due, answered.ended) == (asked, asked + waited)
 
 
 @pytest.mark.parametrize(("message", "action"), ALL_EXTENDED)

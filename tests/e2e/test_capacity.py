@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ampswarm.results.report import load
 from tests.processes import ROOT, CentralSystem, Locust, Run, run_locust, until
 
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
@@ -42,7 +43,9 @@ def test_the_number_of_connections_that_a_central_system_takes_is_found(tmp_path
     with CentralSystem(tmp_path / "cs.log", "--boot-interval", "1", "--max-connections", str(LIMIT)) as central_system:
         run = search(
             tmp_path, central_system, "--capacity-from", "36", "--capacity-step", "8", "--capacity-to", "1000",
-            "--capacity-precision", "10", "--capacity-hold", "2", "--capacity-patience", "5", "--capacity-p99", "10",
+            "--capacity-precision", "10", "--capacity-hold", "1", "--capacity-patience", "4", "--capacity-p99", "10",
+            *("--report-json", str(tmp_path / "run.json"), "--junit-xml", str(tmp_path / "run.xml")),
+            *("--summary-md", str(tmp_path / "run.md")),
         )  # fmt: skip
     assert run.status == 0, run.output
     report = found(tmp_path)
@@ -52,11 +55,20 @@ def test_the_number_of_connections_that_a_central_system_takes_is_found(tmp_path
     last = report["trials"][-1]
     assert last["held"]
     assert last["purpose"] == "confirm"
-    assert last["before"] - last["after"] == 4
+    assert last["before"] - last["after"] == 2
     assert last["achieved"] >= report["capacity"]
     assert last["calls"] > 0
     # At least one load was too much, and says so.
-    assert any("charge points were online after 5 s" in trial["reason"] for trial in report["trials"])
+    assert any("charge points were online after 4 s" in trial["reason"] for trial in report["trials"])
+    # And each file for a pipeline says what was found.
+    sentence = f"the target holds {report['capacity']} charge points"
+    whole = load(tmp_path / "run.json").data
+    assert whole["verdict"]["found"] == {"status": "passed", "text": sentence}
+    assert (whole["verdict"]["status"], whole["verdict"]["exit_status"]) == ("passed", 0)
+    case = ET.parse(tmp_path / "run.xml").find(".//testcase[@name='what the scenario found']/system-out")
+    assert case is not None
+    assert case.text == sentence
+    assert (tmp_path / "run.md").read_text().startswith(f"# Passed: {sentence}\n")
 
 
 def test_the_rate_of_messages_that_a_central_system_takes_is_found(tmp_path: Path) -> None:
@@ -69,8 +81,8 @@ def test_the_rate_of_messages_that_a_central_system_takes_is_found(tmp_path: Pat
     with CentralSystem(tmp_path / "cs.log", "--chaos", str(chaos)) as central_system:
         run = search(
             tmp_path, central_system, "-u", "20", "-r", "20", "--capacity-of", "messages", "--arrivals-of", "Heartbeat",
-            "--capacity-from", "155", "--capacity-step", "30", "--capacity-to", "1000", "--capacity-precision", "15",
-            "--capacity-hold", "4", "--capacity-patience", "20", "--capacity-p99", "0.5",
+            "--capacity-from", "185", "--capacity-step", "30", "--capacity-to", "1000", "--capacity-precision", "15",
+            "--capacity-hold", "3", "--capacity-patience", "20", "--capacity-p99", "0.5",
         )  # fmt: skip
     assert run.status == 0, run.output
     report = found(tmp_path)
@@ -82,17 +94,21 @@ def test_the_rate_of_messages_that_a_central_system_takes_is_found(tmp_path: Pat
 
 
 GIVES_UP = """
-from locust import events
+import time
+from locust import task
 from ampswarm.load import ChargePointUser
 from ampswarm.load.capacity import CapacitySearch
 
 class ChargePoint(ChargePointUser):
-    pass
-
-@events.init.add_listener
-def starve(environment, **_):
-    fleet = environment.ampswarm
-    fleet.generator_trouble = lambda: "worker 1: loop lag 900 ms" if len(fleet.charge_points) > 4 else None
+    @task
+    def live(self):
+        # More than four are too many for this process.
+        while len(self.environment.ampswarm.charge_points) <= 4:
+            self.sleep(0.2)
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            pass
+        self.sleep(1000)
 """
 
 
@@ -102,13 +118,20 @@ def test_it_says_when_it_was_the_generator_that_gave_up(central_system: CentralS
     locustfile.write_text(GIVES_UP)
     run = search(
         tmp_path, central_system, "--capacity-from", "3", "--capacity-hold", "1", "--capacity-to", "9",
+        *("--report-json", str(tmp_path / "run.json"), "--junit-xml", str(tmp_path / "run.xml")),
         locustfile=locustfile,
     )  # fmt: skip
     assert run.status == 4, run.output
     report = found(tmp_path)
     assert (report["outcome"], report["capacity"]) == ("generator", 3)
-    assert report["reason"] == "worker 1: loop lag 900 ms"
-    assert "the load generator gave up, not the target, which held 3 charge points" in run.output
+    assert "its loop was " in report["reason"]
+    sentence = "the load generator gave up, not the target, which held 3 charge points"
+    assert sentence in run.output
+    whole = load(tmp_path / "run.json").data
+    assert (whole["verdict"]["status"], whole["verdict"]["exit_status"]) == ("invalid", 4)
+    assert sentence in whole["verdict"]["found"]["text"]
+    assert whole["capacity"] == report
+    assert ET.parse(tmp_path / "run.xml").find(".//testcase[@name='what the scenario found']/error") is not None
 
 
 def test_a_target_that_holds_all_and_one_that_holds_nothing(central_system: CentralSystem, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tests.browser import Browser
 from tests.fakes.locust_page import LocustPage
 from tests.processes import CentralSystem, Locust, free_port, run_locust, until
 
+MANY = int(os.environ.get("STORM_FLEET") or 200)
+"""Charge points of the run whose table of recovery is compared; STORM_FLEET=2000 takes a minute more."""
 CHAOS = {
     "seed": 3,
     "refusals": [{"status": 503, "retry_after": 1, "rate": 0.3}, {"status": 429, "rate": 0.1}],
@@ -78,7 +81,7 @@ def test_the_table_of_recovery_on_two_workers_agrees_with_the_chaos(tmp_path: Pa
     worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
     master = (
         "--master", "--expect-workers", "2", "--master-bind-port", port, "--web-host", "127.0.0.1",
-        "--web-port", str(page_port), "--autostart", "-u", "200", "-r", "200", "--reconnect-max", "2",
+        "--web-port", str(page_port), "--autostart", "-u", f"{MANY}", "-r", "200", "--reconnect-max", "2",
         "--log-lifecycle", "false",
     )  # fmt: skip
     with (
@@ -89,7 +92,7 @@ def test_the_table_of_recovery_on_two_workers_agrees_with_the_chaos(tmp_path: Pa
     ):
         page = LocustPage(page_port)
         until(page.is_there)
-        until(lambda: page.requests("FLOW", "online") == 200)
+        until(lambda: page.requests("FLOW", "online") == MANY)
         assert server.request("PUT", "/api/v1/chaos", CHAOS)[0] == 200
         assert page.storm("share=50% kind=power for=1s name=dark")[0] == 200
         until(lambda: [each["back"] == each["hit"] > 0 for each in page.storms()] == [True])
@@ -104,7 +107,7 @@ def test_the_table_of_recovery_on_two_workers_agrees_with_the_chaos(tmp_path: Pa
     assert refused == storm["refused"]
     hit = storm["hit"]
     assert storm["were_online"] == hit
-    assert hit in {99, 100, 101}
+    assert abs(hit - MANY // 2) <= 1
     # Each was refused so often before it got through; nobody lost a connection that stood.
     assert storm["attempts"]["mean"] == pytest.approx((hit + sum(refused.values())) / hit, abs=0.006)
     times = [storm["seconds_until"][percent] for percent in ("50", "90", "99", "100")]

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ampswarm.results.report import load
-from tests.processes import CentralSystem, Locust, Run, free_port, run_locust
+from tests.processes import STEADY_STATE, CentralSystem, Locust, Run, free_port, run_locust
 
 PASSING = ("OCPP/BootNotification p99 < 60s", "FLOW/online max < 60s", "fail_ratio < 0.1%", "DUE/* p99.9 < 60s")
-MISSED = ("OCPP/BootNotification p99 < 1us", "FLOW/online max < 1us", "OCPP/* count > 1000000")
-NO_SAMPLE = ("OCPP/Authorize p99 < 1s",)
+SLOW = {"delays": [{"actions": ["BootNotification", "Heartbeat"], "seconds": 0.3}]}
+"""Chaos of the central system: far above what is asked for, and above what the generator itself may be late by."""
+MISSED = (
+    "OCPP/BootNotification p99 < 100ms", "FLOW/online max < 100ms", "DUE/* p99.9 < 100ms after 1s",
+    "OCPP/* count > 1000000", "fail_ratio > 50%",
+)  # fmt: skip
+NO_SAMPLE = ("OCPP/Authorize p99 < 1s", "DUE/* p99.9 < 1s after 10min")
+MALFORMED = (
+    ("OCPP/BootNotification p99 < 250", "at the end: a time without its unit"),
+    ("FLOW/online max 60s", "at '60s': no comparison"),
+    ("fail_ratio < 0.1ms", "at 'ms': 'ms' is no unit of a ratio"),
+    ("DUE/* p999 < 1s", "a metric behind"),
+    ("OCPP/* count > many", "at 'many': no number"),
+    ("DUE/* p99.9 < 1s after lunch", "at 'lunch': no number"),
+)
 
 
 def files(tmp_path: Path) -> tuple[str, ...]:
@@ -59,6 +74,7 @@ def test_a_run_whose_slos_hold_passes(central_system: CentralSystem, tmp_path: P
 
 def test_a_run_that_misses_an_slo_fails_with_status_3(central_system: CentralSystem, tmp_path: Path) -> None:
     """One of them suffices; one without a sample is no pass either."""
+    assert central_system.request("PUT", "/api/v1/chaos", SLOW)[0] == 200
     slo_file = tmp_path / "slos.txt"
     slo_file.write_text("# from a file\n" + "\n".join((*MISSED, *NO_SAMPLE)) + "\n")
     run = run_locust(
@@ -125,6 +141,21 @@ def test_what_cannot_be_judged_or_written_is_refused_before_the_test(
     assert "Traceback" not in run.output
 
 
+@pytest.mark.parametrize(("slo", "complaint"), MALFORMED)
+def test_each_form_of_an_slo_is_refused_where_it_is_wrong_by_a_master_too(
+    tmp_path: Path, slo: str, complaint: str
+) -> None:
+    """Before it waits for a worker: which would not end either, if it had come."""
+    options = (*slos(slo), *files(tmp_path))
+    for processes in (("--master", "--expect-workers", "2", "--master-bind-port", str(free_port())), ()):
+        run = run_locust(tmp_path, "--headless", "-u", "1", "-t", "5s", *processes, *options)
+        assert run.status == 2, run.output
+        (error,) = [line for line in run.output.splitlines() if "error: " in line]
+        assert f"--slo or AMPSWARM_SLO: {slo!r}" in error
+        assert complaint in error
+        assert not (tmp_path / "report.json").exists()
+
+
 def test_the_environment_is_named_where_it_is_wrong(tmp_path: Path) -> None:
     """A pipeline's variables are where its mistakes are."""
     run = run_locust(tmp_path, "--headless", "-t", "5s", env={"AMPSWARM_SLO": "p99 < 1s; p50"})
@@ -180,7 +211,9 @@ def test_the_files_may_be_a_pipe_or_a_link(central_system: CentralSystem, tmp_pa
     assert load(real).status == "none"
 
 
-def distributed(tmp_path: Path, url: str, *options: str, seconds: int = 8, users: int = 30) -> Run:
+def distributed(
+    tmp_path: Path, url: str, *options: str, seconds: int = 8, users: int = 30, locustfile: Path = STEADY_STATE
+) -> Run:
     port = str(free_port())
     worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
     master = (
@@ -188,13 +221,23 @@ def distributed(tmp_path: Path, url: str, *options: str, seconds: int = 8, users
         "-u", f"{users}", "--host", url, *options,
     )  # fmt: skip
     with (
-        Locust(tmp_path, *worker, name="worker-1") as first,
-        Locust(tmp_path, *worker, name="worker-2") as second,
-        Locust(tmp_path, *master, name="master") as locust,
+        Locust(tmp_path, *worker, locustfile=locustfile, name="worker-1") as first,
+        Locust(tmp_path, *worker, locustfile=locustfile, name="worker-2") as second,
+        Locust(tmp_path, *master, locustfile=locustfile, name="master") as locust,
     ):
         run = locust.wait()
         assert [first.wait().status, second.wait().status] == [0, 0]
     return run
+
+
+def calls_by_metrics(central_system: CentralSystem) -> dict[str, int]:
+    """Return how many Calls of each action Prometheus would see, whatever came of them."""
+    counted: Counter[str] = Counter()
+    for family in text_string_to_metric_families(central_system.text("/metrics")):
+        for sample in family.samples:
+            if sample.name == "ocpp_calls_received_total":
+                counted[sample.labels["action"]] += int(sample.value)
+    return {action: count for action, count in counted.items() if count}
 
 
 def calls_received(central_system: CentralSystem) -> dict[str, int]:
@@ -206,9 +249,16 @@ def test_with_workers_every_call_is_accounted_for(central_system: CentralSystem,
     """What charge points count by message id, what is measured, what Locust's table shows and what the central
     system has received are the same, to the message.
     """
-    run = distributed(tmp_path, central_system.url, *slos(*PASSING, *NO_SAMPLE), *files(tmp_path))
+    verdicts = {
+        **dict.fromkeys(PASSING, "held"), **dict.fromkeys(MISSED, "missed"), **dict.fromkeys(NO_SAMPLE, "no sample")
+    }  # fmt: skip
+    assert central_system.request("PUT", "/api/v1/chaos", SLOW)[0] == 200
+    run = distributed(tmp_path, central_system.url, *slos(*verdicts), *files(tmp_path))
     assert run.status == 3, run.output
-    assert {**dict.fromkeys(PASSING, "held"), **dict.fromkeys(NO_SAMPLE, "no sample")} == outcomes(tmp_path)
+    assert verdicts == outcomes(tmp_path)
+    words = {"held": "passed", "missed": "failure", "no sample": "error"}
+    cases = {slo: words[outcome] for slo, outcome in verdicts.items()}
+    assert {**cases, "the generator's numbers can be trusted": "passed"} == junit(tmp_path)
     data: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     assert data["run"]["workers"] == 2
     assert data["fleet"] == {"charge_points": 30, "online": 30}
@@ -221,12 +271,61 @@ def test_with_workers_every_call_is_accounted_for(central_system: CentralSystem,
         }
         assert rows["OCPP", action] == rows["DUE", action] == ended
         assert run.rows[f"OCPP/{action}"].requests == run.rows[f"DUE/{action}"].requests == ended
-    assert {action: counts["sent"] for action, counts in calls.items()} == calls_received(central_system)
+    sent = {action: counts["sent"] for action, counts in calls.items()}
+    assert sent == calls_by_metrics(central_system)
+    assert sent == calls_received(central_system)
     for row in data["timeline"]["rows"]:
         total = sum(window["count"] for window in row["windows"])
         assert total == next(
             each["count"] for each in data["statistics"] if (each["type"], each["name"]) == (row["type"], row["name"])
         )
+
+
+METERING = """
+[[populations]]
+name = "posts"
+count = 30
+[populations.configuration]
+MeterValueSampleInterval = 1
+"""
+CHARGING = """
+from locust import task
+from ampswarm.load import ChargePointUser, Vehicle
+
+class Station(ChargePointUser):
+    @task
+    def charge(self):
+        self.plug_in(Vehicle(soc=20))
+        assert self.start_charging("TAG1")
+        self.sleep(3)
+        self.stop_charging()
+        self.unplug()
+        self.sleep(1000)
+"""
+
+
+def test_with_workers_the_ledger_has_each_transaction_that_was_measured(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """Transactions, their samples and their energy: no message of them is in one book and not in the other."""
+    (tmp_path / "charging.py").write_text(CHARGING)
+    (tmp_path / "fleet.toml").write_text(METERING)
+    run = distributed(
+        tmp_path, central_system.url, "--report-json", str(tmp_path / "report.json"),
+        "--fleet", str(tmp_path / "fleet.toml"), seconds=10, locustfile=tmp_path / "charging.py",
+    )  # fmt: skip
+    assert run.status == 0, run.output
+    calls = json.loads((tmp_path / "report.json").read_text())["calls"]
+    status, ledger = central_system.request("GET", "/api/v1/ledger")
+    assert status == 200
+    started, stopped = calls["StartTransaction"], calls["StopTransaction"]
+    assert started["answered"] == started["sent"] == ledger["started"] > 0
+    assert stopped["answered"] == stopped["sent"] == ledger["stopped"] > 0
+    assert ledger["open"] == 0
+    assert calls["MeterValues"]["answered"] == ledger["meter_values"] > 0
+    assert ledger["anomalies"] == 0
+    assert ledger["energy_wh"] > 0
+    assert {action: counts["sent"] for action, counts in calls.items()} == calls_by_metrics(central_system)
 
 
 def test_the_aggregated_row_counts_each_sample_once(central_system: CentralSystem, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.processes import CentralSystem, Locust, free_port, until
 
 FLEET = 20
+MANY = int(os.environ.get("WORKERS_FLEET") or 40)
+"""Charge points of the run to which everything happens; WORKERS_FLEET=4000 takes 4 GB, and some minutes."""
 IMPATIENT = """
 import locust.runners
 from ampswarm.load import ChargePointUser
@@ -36,7 +38,8 @@ def witness(tmp_path: Path) -> Iterator[CentralSystem]:
 class Swarm:
     """Starts a master and its workers."""
 
-    def __init__(self, tmp_path: Path, url: str, master_timeout: int = 60) -> None:
+    def __init__(self, tmp_path: Path, url: str, master_timeout: int = 60, fleet: int = FLEET) -> None:
+        self._fleet = fleet
         self._tmp_path = tmp_path
         self._url = url
         self._port = str(free_port())
@@ -50,7 +53,7 @@ class Swarm:
     def master(self, *options: str, workers: int = 2, name: str = "master") -> Locust:
         args = (
             "--master", "--headless", "--expect-workers", f"{workers}", "--master-bind-port", self._port,
-            "-u", f"{FLEET}", "--host", self._url, "--require-online", *options,
+            "-u", f"{self._fleet}", "--host", self._url, "--require-online", *options,
         )  # fmt: skip
         return Locust(self._tmp_path, *args, locustfile=self._locustfile, name=name)
 
@@ -101,6 +104,34 @@ def test_a_worker_that_hangs_keeps_its_identities(witness: CentralSystem, tmp_pa
     boots = booted(witness)
     assert len(set(boots)) == len(boots) == FLEET + FLEET // 2
     assert witness.summary()["events"].get("connections replaced") is None
+
+
+def test_no_identity_is_there_twice_whatever_becomes_of_the_workers(tmp_path: Path) -> None:
+    """One dies, another takes its place, and a third hangs and comes back: all in one run, with the whole fleet."""
+    with CentralSystem(tmp_path / "cs.log", "--boot-interval", "10") as witness:
+        swarm = Swarm(tmp_path, witness.url, master_timeout=3, fleet=MANY)
+        with (
+            swarm.master("--spawn-rate", f"{MANY / 4}") as master,
+            swarm.worker(1) as dying,
+            swarm.worker(2) as hanging,
+        ):
+            until(lambda: witness.connections == MANY)
+            os.killpg(dying.process.pid, signal.SIGKILL)
+            with swarm.worker(3):
+                until(lambda: "is gone: its" in (tmp_path / "master.log").read_text())
+                until(lambda: witness.connections == MANY)
+                os.killpg(hanging.process.pid, signal.SIGSTOP)
+                try:
+                    until(lambda: witness.connections > MANY)
+                finally:
+                    os.killpg(hanging.process.pid, signal.SIGCONT)
+                until(lambda: witness.connections == MANY)
+                master.process.terminate()
+                run = master.wait()
+        assert run.status == 4, run.output
+        assert f"{MANY} of {MANY} charge points were online when the test ended" in run.output
+        # The central system knows who connects a second time while the first connection stands.
+        assert witness.summary()["events"].get("connections replaced") is None
 
 
 def test_a_run_that_lost_all_its_workers_fails(witness: CentralSystem, tmp_path: Path) -> None:

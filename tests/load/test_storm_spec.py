@@ -43,7 +43,7 @@ def test_nothing_else_comes_out_of_a_text(text: str) -> None:
     ("text", "expected"),
     [
         ("at=60s share=50% kind=network", Storm(StormKind.NETWORK, 0.5, 60.0)),
-        ("kind=power  at=2m for=500ms", Storm(StormKind.POWER, 1.0, 120.0, 0.5)),
+        ("kind=power  at=2min for=500ms", Storm(StormKind.POWER, 1.0, 120.0, 0.5)),
         ("kind=blackhole share=0.25 for=90 at=1h", Storm(StormKind.BLACKHOLE, 0.25, 3600.0, 90.0)),
         ("at=0 kind=herd over=5s seed=7 name=dawn", Storm(StormKind.HERD, 1.0, 0.0, 0.0, 5.0, 7, "dawn")),
     ],
@@ -59,7 +59,7 @@ def test_what_the_words_mean(text: str, expected: Storm) -> None:
         ("at=60s share=50%", "'at=60s share=50%': kind: missing: one of network, power, blackhole, herd"),
         ("at=60s share=50 kind=network", "share: '50' is not a share, as in 50% or 0.5"),
         ("at=60s share=0% kind=network", "share: '0%' is not a share"),
-        ("at=soon kind=network", "at: 'soon' is not a time, as in 30s, 500ms, 2m or 1h"),
+        ("at=soon kind=network", "at: 'soon' is not a time, as in 30s, 500ms, 2min or 1h"),
         ("at=-1s kind=network", "at: '-1s' is not a time"),
         ("at=1s kind=rain", "kind: 'rain' is none of: network, power, blackhole, herd"),
         ("at=1s at=2s kind=network", "at: is there twice"),

@@ -59,6 +59,16 @@ def test_a_calm_run_is_valid_and_has_its_figures() -> None:
     assert generators.table()[0]["state"] == "valid"
 
 
+def test_how_late_all_loops_were_is_known_for_any_time_of_the_test() -> None:
+    """An SLO that begins after the ramp is not doubted for what the ramp did."""
+    generators = Generators(Limits())
+    generators.accept("worker a", [reading(1, lag=Histogram.of({400.0: 1})), reading(5.5), reading(6.5)], 7.0)
+    generators.accept("worker b", [reading(1), reading(5.5, lag=Histogram.of({30.0: 2}))], 7.0)
+    assert generators.lag(0, float("inf")).highest == 400.0
+    later = generators.lag(3, 7)
+    assert (later.highest, later.timed) == (30.0, 42)
+
+
 def test_a_worker_that_says_nothing_any_more_is_lost() -> None:
     """Killed, or cut off: its samples are missing, and its charge points are gone."""
     generators = Generators(Limits(max_master_distance=5.0))
