@@ -40,7 +40,7 @@ class ChargePoint(ChargePointUser):
             end = time.monotonic() + 0.1
             while time.monotonic() < end:
                 pass
-            self.sleep(0.07)  # out of step with the Heartbeats, a second apart
+            self.sleep(self.fleet.random.uniform(0.03, 0.12))  # else it falls into step with the Heartbeats
         self.sleep(1000)
 
 
