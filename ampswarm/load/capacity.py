@@ -23,8 +23,9 @@ from ampswarm.capacity.search import Bounds, Outcome, Purpose, Search
 from ampswarm.capacity.steadiness import Hold, Phase, Times
 from ampswarm.load.attendance import Attendance
 from ampswarm.load.errands import MESSAGES
-from ampswarm.load.fleet import exit_for, fleet_of
+from ampswarm.load.fleet import fleet_of
 from ampswarm.load.options import Option, add_to
+from ampswarm.load.plugin import exit_for
 from ampswarm.option_types import integer, one_of, seconds
 from ampswarm.results.report import Finding, Status
 

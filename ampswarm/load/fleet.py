@@ -1,58 +1,40 @@
-"""What the charge points of one process share, and what ties them to Locust's life cycle."""
+"""What the charge points of one process share."""
 
 from __future__ import annotations
 
 import logging
 import random
 import secrets
-import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-import gevent
-from locust import events
-from locust.runners import MasterRunner, WorkerRunner
-
-from ampswarm.capacity.slos import SloJudge
 from ampswarm.charge_point.security import MAX_PROFILE, Security
 from ampswarm.lifecycle import LifecycleLog
 from ampswarm.load.bystanders import Bystanders
 from ampswarm.load.call_counts import CallCounts
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
-from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
-from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
-from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
-from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.fleet_source import FleetInquiry
+from ampswarm.load.generator_health import GeneratorHealth
+from ampswarm.load.identities import IdentityPool
 from ampswarm.load.incidents import Incidents
-from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.measurements import Measurements
-from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.open_load import OpenLoad
 from ampswarm.load.options import (
-    DEFAULT_SPAWN_RATE,
     InvalidOption,
     Settings,
-    add_options,
     central_system_url,
-    check_form,
 )
 from ampswarm.load.population import FleetFile, Population
-from ampswarm.load.precise_statistics import install as keep_three_digits
 from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
-from ampswarm.load.shapes import ChargePointArrivals
-from ampswarm.load.storm_page import add_storm_page
-from ampswarm.load.storm_spec import InvalidStorm, Storm, parse_storm, parse_storms
+from ampswarm.load.storm_spec import Storm, parse_storm, parse_storms
 from ampswarm.load.storms import Storms
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
-from ampswarm.load.verdict import Judge, Wanted
-from ampswarm.load.web_tabs import add_tab
-from ampswarm.load.workers import WorkerWatch, answer_probes
+from ampswarm.load.verdict import Judge
 from ampswarm.ocppj.identity import Endpoint, InvalidEndpoint, parse_endpoint
 from ampswarm.ocppj.session import UniqueIds
 
@@ -377,192 +359,3 @@ def fleet_of(environment: Environment) -> Fleet:
 def _log(fields: dict[str, object]) -> None:
     event = fields.pop("event")
     logger.info("%s %s", event, " ".join(f"{name}={value!r}" for name, value in fields.items()))
-
-
-def exit_for(message: str) -> NoReturn:
-    """End the process for a mistake of the user: one line, status 2."""
-    sys.stderr.write(f"locust: error: {message}\n")
-    sys.exit(2)
-
-
-def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN401
-    add_options(parser)
-
-
-def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) -> None:  # noqa: ANN401
-    mend_locust()
-    keep_three_digits()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        gevent.signal_handler(signal.SIGINT, _interrupt)
-    _apply_defaults(environment)
-    inquiry: FleetInquiry | None = None
-    office: FleetOffice | None = None
-    match runner:
-        case MasterRunner():
-            pool: IdentityPool = LocalPool()
-            office = FleetOffice(runner)
-        case WorkerRunner():
-            pool = LeasedPool(runner)
-            inquiry = FleetInquiry(runner)
-            answer_probes(runner)
-        case _:
-            pool = LocalPool()
-    fleet = Fleet(environment, pool, inquiry)
-    fleet.open_load.follow(runner)
-    fleet.open_load.report_by(fleet.reports)
-    environment.ampswarm = fleet  # type: ignore[attr-defined]
-    if isinstance(runner, MasterRunner):
-        WorkerWatch(runner, Lessor(runner), fleet.incidents)
-    if not isinstance(runner, WorkerRunner):
-        # A worker gets the master's options, with the first spawn.
-        _check(environment, fleet)
-    if office is not None:
-        office.source = fleet.fleet_source()
-    fleet.health = GeneratorHealth(environment, runner, fleet.reports, lambda: len(fleet.charge_points))
-    online = OnlineVerdict(environment, runner, fleet.online)
-    environment.events.test_start.add_listener(lambda **_: fleet.configure())
-    environment.events.test_stopping.add_listener(lambda **_: online.note())
-    fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
-    if not isinstance(runner, WorkerRunner):
-        wanted = _wanted(environment)
-        if getattr(environment.shape_class, "judges_each_load", False):
-            # By the SLOs, too: what was too much on purpose must not fail the run.
-            fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
-            wanted = replace(wanted, slos=())
-        fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
-        judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
-        judge.sections |= {
-            "calls": fleet.calls.as_dict,
-            "fleet": lambda: online.last,
-            "generators": fleet.health.section,
-            "storms": fleet.storms.section,
-        }
-        judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
-        judge.lag = fleet.health.lag
-        fleet.judge = judge
-    environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
-    environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
-    environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
-    if web_ui is not None:
-        _guard_form(web_ui)
-        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
-        add_storm_page(web_ui, fleet.storms)
-
-
-def _interrupt() -> None:
-    """Raise KeyboardInterrupt where Locust waits for it, as SIGINT does by itself.
-
-    By itself, it is raised in whatever code happens to run: with a fleet, in the greenlet of some
-    charge point, which dies with a traceback instead of closing its connection.
-    """
-    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
-
-
-def _apply_defaults(environment: Environment) -> None:
-    options = environment.parsed_options
-    assert options is not None
-    if options.spawn_rate is None:
-        options.spawn_rate = DEFAULT_SPAWN_RATE
-    # A fleet of so many charge points stays one of so many, whatever becomes of a worker.
-    options.enable_rebalancing = True
-    # Locust gives the environment's host to every user class: not over one that has its own.
-    if environment.host is None and not any(each.host for each in environment.user_classes):
-        environment.host = options.host = central_system_url(options)
-
-
-def _check(environment: Environment, fleet: Fleet) -> None:
-    """Find what is wrong with the options before the first connection."""
-    options = environment.parsed_options
-    assert options is not None
-    try:
-        size = fleet.populations.size
-        if options.num_users is None:
-            # The counts of a fleet file say how many there are, where nothing else does.
-            counts = size if size is not None and options.concurrency_level == 1 else None
-            options.num_users = counts or options.concurrency_level
-        _check_credentials(environment, fleet)
-        fleet.planned_storms()
-        _check_arrivals(environment, fleet)
-    except (InvalidFleetFile, InvalidOption, InvalidStorm) as error:
-        exit_for(f"{error}")
-    classes = [each for each in environment.user_classes if hasattr(each, "charge_point")]
-    hosts = {each.host: f"the host of {each.__name__}" for each in classes}
-    if environment.host is not None:
-        hosts = {environment.host: "--host"}
-    for host, whose in hosts.items():
-        try:
-            fleet.check(host)
-        except InvalidEndpoint as error:
-            exit_for(f"{whose}: {error}")
-        except InvalidOption as error:
-            exit_for(f"{error}")
-
-
-def _check_arrivals(environment: Environment, fleet: Fleet) -> None:
-    """Find out whether there can be the arrivals that the options ask for; let charge points come as they say.
-
-    Raises:
-        InvalidOption: there cannot.
-    """
-    if fleet.open_load.check() is None or not fleet.open_load.is_of_charge_points:
-        return
-    if environment.shape_class is None:
-        environment.shape_class = ChargePointArrivals()
-        environment.shape_class.runner = environment.runner
-    elif not isinstance(environment.shape_class, ChargePointArrivals):
-        raise InvalidOption(
-            "--arrivals-of charge-points: the locustfile has a load shape of its own, which says how many there are"
-        )
-
-
-def _wanted(environment: Environment) -> Wanted:
-    assert environment.parsed_options is not None
-    try:
-        return Wanted.from_options(environment.parsed_options)
-    except InvalidOption as error:
-        exit_for(f"{error}")
-
-
-def _check_credentials(environment: Environment, fleet: Fleet) -> None:
-    """Find out whether the charge points have the credentials that a fleet file speaks of.
-
-    Raises:
-        InvalidFleetFile: one has not.
-    """
-    source = fleet.fleet_source()
-    options = environment.parsed_options
-    if source is None or options is None:
-        return
-    # How many charge points there will be is not said where other users come with them, or a shape decides.
-    is_known = environment.shape_class is None and all(
-        hasattr(each, "charge_point") for each in environment.user_classes
-    )
-    users = options.num_users if is_known else None
-    check_lists(fleet.populations, source.name, users)
-    if isinstance(environment.runner, MasterRunner) and not options.processes:
-        return  # its workers' disks are others
-    read = check_paths(fleet.populations, source.name, users)
-    if read is not None:
-        logger.warning(
-            "%s: %d certificates were read before the start, as many as %g s suffice for; "
-            "the others are read when their charge points start", source.name, read, READS_FOR,
-        )  # fmt: skip
-
-
-def _guard_form(web_ui: Any) -> None:  # noqa: ANN401
-    from flask import Response, jsonify, request  # noqa: PLC0415  only a master or a single process has it
-
-    @web_ui.app.before_request  # type: ignore[untyped-decorator]
-    def check_swarm_form() -> Response | None:
-        if request.method != "POST" or not request.path.endswith("/swarm"):
-            return None
-        wrong = check_form(
-            request.form.to_dict(), web_ui.environment.parsed_options, fleet_of(web_ui.environment).fleet_source()
-        )
-        if wrong is None:
-            return None
-        return jsonify({"success": False, "message": wrong, "host": web_ui.environment.host})
-
-
-events.init_command_line_parser.add_listener(_on_init_command_line_parser)
-events.init.add_listener(_on_init)
