@@ -3,7 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 # Tests mostly wait for real processes: more of them at once than there are cores.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 5
+# A file at a time, in the order of tests/conftest.py: what a file starts for all its tests is started once.
+SHARED_OUT := --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --upgrade
@@ -22,12 +24,12 @@ ui: $(VENV)/runtime  ## the same, until Ctrl-C
 	@exec $(BIN)/python -m ampswarm.demo --open-ended
 
 test: lint types  ## lint, types, and all tests
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) $(SHARED_OUT)
 
 # Apart: it takes twice as long, for every process that a test starts is measured as well.
 coverage: $(VENV)/dev  ## all tests, with the branch coverage of every process that they start
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+	$(BIN)/coverage run -m pytest --numprocesses $(TEST_PROCESSES) $(SHARED_OUT)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -23,3 +23,17 @@ def central_system(tmp_path: Path) -> Iterator[CentralSystem]:
     """A central system on a free port, with Heartbeats every second."""
     with CentralSystem(tmp_path / "central-system.log", "--boot-interval", "1") as running:
         yield running
+
+
+_ORDER = ("e2e", "interop", "server", "load")
+"""Folders whose tests take longest: begun first, so that what is short fills the gaps at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first."""
+    order = {name: place for place, name in enumerate(_ORDER)}
+
+    def place(item: pytest.Item) -> int:
+        return order.get(item.path.parent.name, len(order))
+
+    items.sort(key=place)
