@@ -165,6 +165,8 @@ class Demo:
                 *("--html", str(self._out / "report.html"), "--csv", str(self._out / "steady_state")),
                 # The restart leaves failures in the statistics; what counts is who is online at the end.
                 *("--exit-code-on-error", "0", "--require-online", "true"),
+                # So that nobody still waits for a next attempt when the demo ends.
+                *("--reconnect-max", "8"),
                 *("--log-lifecycle", "false"),
             ],
             stdin=subprocess.DEVNULL,

@@ -102,7 +102,7 @@ def test_the_demo_restarts_the_central_system_and_ends_with_every_charge_point_o
     demos: list[Demo], tmp_path: Path
 ) -> None:
     """Shorter and smaller than `make demo`, and otherwise the same."""
-    demo = Demo(tmp_path / "out", "--charge-points", "50", "--seconds", "32")
+    demo = Demo(tmp_path / "out", "--charge-points", "50", "--seconds", "28")
     demos.append(demo)
     address = demo.wait_for(r"Locust's web UI  (http://\S+)")[1]
     children = demo.children()
