@@ -43,6 +43,17 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def until_it_stays(condition: Callable[[], bool], seconds: float = 3.0) -> None:
+    """Wait until it is so, and has been for some time: where it may come and go before it stays."""
+    end = time.monotonic() + TIMEOUT
+    since = time.monotonic()
+    while time.monotonic() - since < seconds:
+        assert time.monotonic() < end, "it never stayed"
+        if not condition():
+            since = time.monotonic()
+        time.sleep(0.05)
+
+
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would configure the programs under test."""
     ours = (
@@ -313,9 +324,14 @@ class Locust:
         self._csv_prefix = tmp_path / f"{name}-csv"
         self._output = tmp_path / f"{name}.log"
         reports = () if "--worker" in args else ("--csv", str(self._csv_prefix))
+        ports: tuple[str, ...] = ()
+        if "--processes" in args and "--master-bind-port" not in args:
+            # Its own: the usual one is that of whatever test runs at the same time.
+            port = str(free_port())
+            ports = ("--master-bind-port", port, "--master-port", port)
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "locust", "-f", str(locustfile), *reports, *args],
+                [sys.executable, "-m", "locust", "-f", str(locustfile), *reports, *ports, *args],
                 cwd=ROOT,
                 env=clean_environment(env),
                 stdin=subprocess.DEVNULL,

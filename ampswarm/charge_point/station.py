@@ -138,6 +138,11 @@ class ChargePoint(Parts):
         return self._heartbeat_interval
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether a Call of its own has no answer so far."""
+        return self._calls.session.deadline is not None
+
+    @property
     def unsent(self) -> int:
         """Transaction messages that the central system has not taken yet."""
         return self._calls.unsent

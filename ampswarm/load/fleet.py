@@ -16,6 +16,7 @@ from ampswarm.load.bystanders import Bystanders
 from ampswarm.load.call_counts import CallCounts
 from ampswarm.load.credentials import UNUSABLE, TlsContexts, Unlisted, check_scheme, read_credential, read_roots
 from ampswarm.load.drivers import day_offset
+from ampswarm.load.fleet_census import ConnectCounts, FleetCensus
 from ampswarm.load.fleet_file import FleetSource, InvalidFleetFile, read_fleet_file
 from ampswarm.load.fleet_source import FleetInquiry
 from ampswarm.load.generator_health import GeneratorHealth
@@ -91,6 +92,7 @@ class Fleet:
         self.random = random.Random(secrets.randbits(64))  # noqa: S311  jitter, not secrets
         self.lifecycle = LifecycleLog(None)
         self.charge_points: set[ChargePoint] = set()
+        self.connects = ConnectCounts()
         self.bystanders = Bystanders()
         # By identity: what an operator of this process has sent, and how far it has come.
         self.commands: dict[str, Command] = {}
@@ -107,6 +109,8 @@ class Fleet:
         self._settings: Settings | None = None
         self.health: GeneratorHealth
         """How this process, or all of them, are; there once Locust has begun."""
+        self.census: FleetCensus
+        """What its charge points are at, or those of all processes; there once Locust has begun."""
         # Not the same for all workers: their charge points would start in the same instants.
         self._spread = self.random.random()
 

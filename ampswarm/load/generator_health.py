@@ -16,7 +16,7 @@ from locust.exception import RPCError
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
 
 from ampswarm.load.loop_care import LoopCare
-from ampswarm.load.reports import LOCAL
+from ampswarm.load.reports import name_of
 from ampswarm.load.self_watch import Watch
 from ampswarm.results.generators import Generators, Said
 from ampswarm.results.health import Judge, Limits, Reading
@@ -120,6 +120,12 @@ class GeneratorHealth:
         self._close()
         return self.generators.section()
 
+    def highest(self) -> dict[str, float]:
+        """Return the highest loop lag (milliseconds, p99) and CPU (percent of a core) of any generator now."""
+        rows = self.generators.table()
+        columns = ("loop_lag_p99_ms", "cpu_percent")
+        return {name: max((float(row.get(name) or 0.0) for row in rows), default=0.0) for name in columns}  # type: ignore[arg-type]
+
     def table(self) -> list[dict[str, object]]:
         """Return a row for each generator, for the web UI."""
         return self.generators.table()
@@ -152,12 +158,7 @@ class GeneratorHealth:
 
     def _accept(self, worker: str, packed: Any) -> None:  # noqa: ANN401
         is_last, readings = packed
-        self._log(self.generators.accept(self._name(worker), readings, self._elapsed, is_last=bool(is_last)))
-
-    def _name(self, worker: str) -> str:
-        if worker == LOCAL:
-            return "this process"
-        return f"worker {worker} (index {self._runner.get_worker_index(worker)})"
+        self._log(self.generators.accept(name_of(worker, self._runner), readings, self._elapsed, is_last=bool(is_last)))
 
     def _log(self, said: list[Said]) -> None:
         for each in said:
@@ -190,7 +191,7 @@ class GeneratorHealth:
             return  # it runs for a master that was here before
         self._runner.send_message(ANSWER, msg.data, client_id=msg.node_id)
         if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
-            self.generators.expect(self._name(msg.node_id))
+            self.generators.expect(name_of(msg.node_id, self._runner))
 
     def _on_answer(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         if self._watch is not None:

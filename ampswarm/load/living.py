@@ -346,6 +346,7 @@ class Living(User):
             if self._plight is not None:
                 self._plight.attempted(error.reason)
             self._measurements.not_connected(now - began, error)
+            fleet.connects.refused += 1
             station.refused(
                 now,
                 retry_after=error.retry_after,
@@ -369,6 +370,7 @@ class Living(User):
         if self._plight is not None:
             self._plight.attempted()
         self._measurements.connected(now - began)
+        fleet.connects.opened += 1
         if self._misconduct is not None:
             self._connection = self._misconduct.lead(connection)
         station.opened(now)

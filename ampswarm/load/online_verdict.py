@@ -67,11 +67,9 @@ class OnlineVerdict:
         if self._is_decided:
             return
         self._is_decided = True
-        # What a worker said when it left in the middle of the test is no longer true.
-        last = [count for said_at, *count in self._counts.values() if said_at >= self._stopped_at - _SAME_STOP]
-        online = sum(count for count, _ in last)
+        online, there = self._counted()
         # A worker that died said nothing: its charge points count as what they are, not online.
-        total = max(self._target, sum(count for _, count in last))
+        total = max(self._target, there)
         if total:
             logger.info("%d of %d charge points were online when the test ended", online, total)
         self.last = {"charge_points": total, "online": online}
@@ -80,6 +78,20 @@ class OnlineVerdict:
         if is_missed:
             logger.error("not every charge point was online when the test ended" if total else "no test was run")
         self.exit_status = _EXIT_NOT_ONLINE if is_missed else None
+
+    def _counted(self) -> tuple[int, int]:
+        """Return how many were online at the end, and how many there were, as far as workers have said so."""
+        online = there = 0
+        for said_at, is_online, total in sorted(self._counts.values(), reverse=True):
+            if said_at < self._stopped_at:
+                # What a worker said when it left in the middle of the test is no longer true: others may have taken
+                # over its charge points.
+                is_over = said_at < self._stopped_at - _SAME_STOP or there + total > self._target
+                if is_over:
+                    continue
+            online += is_online
+            there += total
+        return online, there
 
     def _on_at_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401
         self._counts[msg.node_id] = time.monotonic(), msg.data["online"], msg.data["total"]

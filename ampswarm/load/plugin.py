@@ -16,14 +16,18 @@ from locust.runners import MasterRunner, WorkerRunner
 from ampswarm.capacity.slos import SloJudge
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet import Fleet, fleet_of
+from ampswarm.load.fleet_census import FleetCensus
 from ampswarm.load.fleet_file import InvalidFleetFile
+from ampswarm.load.fleet_page import add_fleet_page
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.live_page import add_live_page
 from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import DEFAULT_SPAWN_RATE, InvalidOption, add_options, central_system_url, check_form
 from ampswarm.load.precise_statistics import install as keep_three_digits
+from ampswarm.load.reports import name_of
 from ampswarm.load.shapes import ChargePointArrivals
 from ampswarm.load.storm_page import add_storm_page
 from ampswarm.load.storm_spec import InvalidStorm
@@ -55,6 +59,28 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         gevent.signal_handler(signal.SIGINT, _interrupt)
     _apply_defaults(environment)
+    fleet = _make_fleet(environment, runner)
+    _watch(fleet, runner)
+    online = OnlineVerdict(environment, runner, fleet.online)
+    environment.events.test_start.add_listener(lambda **_: fleet.configure())
+    environment.events.test_stopping.add_listener(lambda **_: online.note())
+    fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
+    if not isinstance(runner, WorkerRunner):
+        fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
+        fleet.judge = _make_judge(fleet, online)
+    environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
+    environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
+    environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
+    if web_ui is not None:
+        _guard_form(web_ui)
+        add_fleet_page(web_ui, fleet.census, fleet.health)
+        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
+        add_storm_page(web_ui, fleet.storms)
+        add_live_page(web_ui, fleet)
+
+
+def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401
+    """Return the fleet of a process of any kind, whose options hold."""
     inquiry: FleetInquiry | None = None
     office: FleetOffice | None = None
     match runner:
@@ -78,35 +104,42 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _check(environment, fleet)
     if office is not None:
         office.source = fleet.fleet_source()
-    fleet.health = GeneratorHealth(environment, runner, fleet.reports, lambda: len(fleet.charge_points))
-    online = OnlineVerdict(environment, runner, fleet.online)
-    environment.events.test_start.add_listener(lambda **_: fleet.configure())
-    environment.events.test_stopping.add_listener(lambda **_: online.note())
-    fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
-    if not isinstance(runner, WorkerRunner):
-        wanted = _wanted(environment)
-        if getattr(environment.shape_class, "judges_each_load", False):
-            # By the SLOs, too: what was too much on purpose must not fail the run.
-            fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
-            wanted = replace(wanted, slos=())
-        fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
-        judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
-        judge.sections |= {
-            "calls": fleet.calls.as_dict,
-            "fleet": lambda: online.last,
-            "generators": fleet.health.section,
-            "storms": fleet.storms.section,
-        }
-        judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
-        judge.lag = fleet.health.lag
-        fleet.judge = judge
-    environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
-    environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
-    environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
-    if web_ui is not None:
-        _guard_form(web_ui)
-        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
-        add_storm_page(web_ui, fleet.storms)
+    return fleet
+
+
+def _watch(fleet: Fleet, runner: Any) -> None:  # noqa: ANN401
+    """Watch how the generator is, and what its charge points are at."""
+    fleet.health = GeneratorHealth(fleet.environment, runner, fleet.reports, lambda: len(fleet.charge_points))
+    fleet.census = FleetCensus(
+        fleet.environment,
+        fleet.reports,
+        charge_points=fleet.charge_points,
+        connects=fleet.connects,
+        commands=lambda: sum(fleet.measurements.commands.values()),
+        name=lambda process: name_of(process, runner),
+        elapsed=lambda: fleet.recorder.elapsed,
+        more=fleet.health.highest,
+    )
+
+
+def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
+    """Return what judges the whole run."""
+    environment = fleet.environment
+    wanted = _wanted(environment)
+    if getattr(environment.shape_class, "judges_each_load", False):
+        # By the SLOs, too: what was too much on purpose must not fail the run.
+        fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
+        wanted = replace(wanted, slos=())
+    judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
+    judge.sections |= {
+        "calls": fleet.calls.as_dict,
+        "fleet": lambda: online.last,
+        "generators": fleet.health.section,
+        "storms": fleet.storms.section,
+    }
+    judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
+    judge.lag = fleet.health.lag
+    return judge
 
 
 def _interrupt() -> None:

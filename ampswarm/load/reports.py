@@ -31,6 +31,11 @@ _PATIENCE: Final = 10.0
 """Seconds that the master waits for the last reports of workers that have stopped."""
 
 
+def name_of(process: str, runner: Any) -> str:  # noqa: ANN401  Locust's, of any kind
+    """Return what a process with charge points is called in tables: `process` is a worker's id, or `LOCAL`."""
+    return "this process" if process == LOCAL else f"worker {process} (index {runner.get_worker_index(process)})"
+
+
 class _Part(NamedTuple):
     take: Callable[[], object]
     accept: Callable[[str, Any], None]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from ampswarm.load.storm_spec import InvalidStorm, parse_storm
 from ampswarm.load.storms import StormNotPossible, Storms
+from ampswarm.load.web_pages import base_path, foreign, pages
 from ampswarm.results.recovery import tables
 
 if TYPE_CHECKING:
@@ -30,32 +30,29 @@ _PAGE: Final = files("ampswarm.load").joinpath("storm.html").read_text("utf-8")
 
 def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust's, which is untyped
     """Add the page to Locust's web UI, and a button that leads there."""
-    from flask import Blueprint, jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
+    from flask import jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
 
-    base = (web_ui.environment.parsed_options.web_base_path or "").rstrip("/")
-    pages = Blueprint("ampswarm_storms", __name__, url_prefix=f"{base}/ampswarm")
+    base, routes = base_path(web_ui), pages(web_ui, "storms")
 
     def answer(status: int, message: str) -> Response:
         return make_response(jsonify({"success": status == 200, "message": message}), status)
 
-    @pages.get("/storm")
+    @routes.get("/storm")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def page() -> str:
         return _PAGE
 
-    @pages.get("/storms")
+    @routes.get("/storms")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def results() -> Response:
         found = storms.section()
         return jsonify({"storms": found, "text": tables(found)})
 
-    @pages.post("/storm")
+    @routes.post("/storm")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
     def begin() -> Response:
-        # Locust lets pages of any origin ask for anything: JSON alone would keep nobody out.
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
-            return answer(403, f"from {origin}: only Locust's own pages may do this")
+        if wrong := foreign(request):
+            return answer(403, wrong)
         body = request.get_json(silent=True)
         if not isinstance(body, dict) or not isinstance(body.get("storm"), str):
             return answer(415, 'what is wanted is JSON: {"storm": "kind=network share=50%"}')
@@ -68,7 +65,7 @@ def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust
             return answer(409, f"{error}")
         return answer(200, f"it comes: {storm}")
 
-    web_ui.app.register_blueprint(pages)
+    web_ui.app.register_blueprint(routes)
 
     _add_button(web_ui, base)
 

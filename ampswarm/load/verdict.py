@@ -167,6 +167,11 @@ class Judge:
         listen.test_stop.add_listener(lambda **_: gevent.spawn(self.conclude))
         listen.quitting.add_listener(lambda **_: self.conclude())
 
+    @property
+    def slos(self) -> tuple[Slo, ...]:
+        """What the run has to hold."""
+        return self._wanted.slos
+
     def _begin(self) -> None:
         self._is_judged = False
         self._began = time.time()

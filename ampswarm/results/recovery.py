@@ -20,6 +20,7 @@ VIEWS: Final = ("OCPP", "DUE")
 _BACK: Final = 99
 """Per cent of those that were hit: with them, the storm is over for the others."""
 _SUMS: Final = ("hit", "were_online", "backlogs", "backlog_messages")
+_MOST_PAIRS: Final = 200
 _HISTOGRAMS: Final = ("back", "attempts", "drained", "drain")
 
 
@@ -127,6 +128,17 @@ class Recovery:
         """Return when `percent` of 100 of those hit were accepted again; `None` where they never were."""
         return _nth(self.back, ceil(percent * self.hit / 100))
 
+    def curve(self) -> list[list[float]]:
+        """Return how many were back after how many seconds: pairs, 200 at most, the last one of all that are back."""
+        times = sorted(self.back.counts)
+        pairs: list[list[float]] = []
+        back = 0
+        for milliseconds in times:
+            back += self.back.counts[milliseconds]
+            pairs.append([round(milliseconds / 1000, 3), back])
+        step = len(pairs) // _MOST_PAIRS + 1
+        return pairs if step == 1 else [*pairs[:-1:step], pairs[-1]]
+
     def section(self) -> dict[str, Any]:
         """Return all of it for a report: what JSON can hold, times in seconds and latencies in milliseconds."""
         mean, (p99, most) = self.attempts.mean, self.attempts.percentiles((99, 100))
@@ -138,6 +150,7 @@ class Recovery:
             "hit": self.hit,
             "were_online": self.were_online,
             "back": self.back.count,
+            "curve": self.curve(),
             "seconds_until": {f"{percent}": self.seconds_until(percent) for percent in PERCENTS},
             "attempts": {"mean": round(mean, 2), "p99": int(p99), "max": int(most)},
             "refused": dict(sorted(self.refused.items(), key=lambda item: (-item[1], item[0]))),

@@ -21,7 +21,7 @@ the sum.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -262,10 +262,21 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
         timeline: of the run.
         seconds: how long the run took.
     """
-    rows = [
-        (f"{kind}/{name}", timeline.total((kind, name), after=slo.after, before=slo.before))
-        for kind, name in matching(slo, timeline.seen())
-    ]
+    totals = {
+        key: timeline.total(key, after=slo.after, before=slo.before) for key in matching(slo, timeline.seen())
+    }  # fmt: skip
+    return judge_totals(slo, totals, span_of(slo, timeline, seconds))
+
+
+def judge_totals(slo: Slo, totals: Mapping[Key, Histogram], span: float) -> Judgement:
+    """Return what an SLO comes to.
+
+    Args:
+        slo: which.
+        totals: what was counted in its time, by type and name; others than it is about do not matter.
+        span: how many seconds that time is.
+    """
+    rows = [(f"{kind}/{name}", totals[kind, name]) for kind, name in matching(slo, sorted(totals))]
     rows = [(name, histogram) for name, histogram in rows if histogram.count]
     if len(rows) > 1 and (not slo.target or slo.metric in _SUMMED):
         rows = [("", Histogram.merged(histogram for _, histogram in rows))]
@@ -273,7 +284,7 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
         rows = [(name, histogram) for name, histogram in rows if histogram.timed]
     if not rows:
         return Judgement(slo, Outcome.NO_SAMPLE, None, "", 0, is_few=False)
-    span = max(_span(slo, timeline, seconds), 0.001)
+    span = max(span, 0.001)
     values = [(metric_of(slo.metric, histogram, span), name, histogram) for name, histogram in rows]
     is_upper = slo.operator.startswith("<")
     value, name, histogram = (max if is_upper else min)(values, key=lambda each: each[0])
@@ -282,7 +293,7 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
     return Judgement(slo, outcome, value, name, histogram.count, is_few=_is_few(slo.metric, histogram))
 
 
-def _span(slo: Slo, timeline: Timeline, seconds: float) -> float:
+def span_of(slo: Slo, timeline: Timeline, seconds: float) -> float:
     """Return how many seconds the whole windows are that an SLO looks at."""
     begin, end = timeline.whole(slo.after, min(slo.before, seconds))
     return (seconds if slo.before >= seconds else end) - begin

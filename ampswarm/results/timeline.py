@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from math import ceil, floor
-from typing import Final
+from typing import Final, NamedTuple
 
 from ampswarm.results.histogram import Histogram
 
@@ -13,6 +14,18 @@ Key = tuple[str, str]
 
 MAX_WINDOWS: Final = 1200
 """Windows that are kept: 20 minutes of seconds, 40 minutes of two seconds, and so on."""
+
+
+_generations: Final = count()
+
+
+class Cell(NamedTuple):
+    """A window of a timeline, as it is now."""
+
+    begin: float
+    version: int | None
+    """The same for as long as nothing is added to it; `None` while that may happen at any moment."""
+    histograms: Mapping[Key, Histogram]
 
 
 class Timeline:
@@ -26,6 +39,10 @@ class Timeline:
         self.width = 1
         """Seconds of a window."""
         self._windows: dict[int, dict[Key, Histogram]] = {}
+        # How often something was added to a window that is not the current one; and to which timeline of all.
+        self._versions: dict[int, int] = {}
+        self.generation = next(_generations)
+        """Another one as soon as windows are gone, or are others than before."""
         # The window that samples go into now, and where it begins and ends.
         self._current: dict[Key, Histogram] = {}
         self._from = self._until = 0.0
@@ -50,6 +67,7 @@ class Timeline:
     def _turn(self, at: float) -> None:
         index = int(at // self.width)
         self._current = self._windows.setdefault(index, {})
+        self._versions[index] = self._versions.get(index, 0) + 1
         self._from, self._until = float(index * self.width), float((index + 1) * self.width)
         if index > self._last:
             self._last = index
@@ -59,6 +77,7 @@ class Timeline:
         while self._last >= MAX_WINDOWS:
             self.width *= 2
             self._last //= 2
+            self.generation = next(_generations)
             old, self._windows = self._windows, {}
             for index, cells in old.items():
                 self._merge(index // 2, cells.items())
@@ -68,6 +87,7 @@ class Timeline:
 
     def _merge(self, index: int, cells: Iterable[tuple[Key, Histogram]]) -> None:
         self._last = max(self._last, index)
+        self._versions[index] = self._versions.get(index, 0) + 1
         window = self._windows.setdefault(index, {})
         for key, histogram in cells:
             if key in window:
@@ -89,6 +109,14 @@ class Timeline:
             histogram = self._windows[index].get(key)
             if histogram is not None and histogram.count:
                 yield float(index * self.width), histogram
+
+    def cells(self, after: float = float("-inf")) -> Iterator[Cell]:
+        """Yield every window that has something and begins after a time, in order."""
+        for index in sorted(self._windows):
+            begin = float(index * self.width)
+            if begin > after and self._windows[index]:
+                is_current = index >= self._last
+                yield Cell(begin, None if is_current else self._versions.get(index, 0), self._windows[index])
 
     def whole(self, after: float, before: float) -> tuple[int, int]:
         """Return where the windows begin and end that lie wholly between two times; there is none if not in order."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import CentralSystem, Locust, free_port, until
+from tests.processes import CentralSystem, Locust, free_port, until, until_it_stays
 
 FLEET = 20
 MANY = int(os.environ.get("WORKERS_FLEET") or 40)
@@ -119,13 +119,13 @@ def test_no_identity_is_there_twice_whatever_becomes_of_the_workers(tmp_path: Pa
             os.killpg(dying.process.pid, signal.SIGKILL)
             with swarm.worker(3):
                 until(lambda: "is gone: its" in (tmp_path / "master.log").read_text())
-                until(lambda: witness.connections == MANY)
+                until_it_stays(lambda: witness.connections == MANY)
                 os.killpg(hanging.process.pid, signal.SIGSTOP)
                 try:
-                    until(lambda: witness.connections > MANY)
+                    until(lambda: witness.connections == MANY + MANY // 2)
                 finally:
                     os.killpg(hanging.process.pid, signal.SIGCONT)
-                until(lambda: witness.connections == MANY)
+                until_it_stays(lambda: witness.connections == MANY)
                 master.process.terminate()
                 run = master.wait()
         assert run.status == 4, run.output

@@ -1,0 +1,154 @@
+"""What the charge points of this process are at, and, where all comes together, those of the run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
+
+from ampswarm.charge_point.condition import condition_of
+from ampswarm.results.census import CONDITIONS, Census, Count, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from locust.env import Environment
+
+    from ampswarm.charge_point.station import ChargePoint
+    from ampswarm.load.reports import Reports
+
+PART: Final = "census"
+"""Of a worker's report."""
+_SLICE: Final = 1000
+"""Charge points that are looked at in one go: half a millisecond."""
+_FEW: Final = 2000
+"""Charge points that are counted every second."""
+_SHORT: Final = 1.0
+_NOTE_INTERVAL: Final = 3.0
+"""Seconds between two rows of the history: as often as workers report."""
+
+
+class ConnectCounts:
+    """Attempts of this process's charge points to connect, since it began."""
+
+    __slots__ = ("opened", "refused")
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.refused = 0
+
+
+class FleetCensus:
+    """Counts the charge points of this process again and again; and brings all counts together on the master.
+
+    Args:
+        environment: Locust's, with its runner.
+        reports: how a worker's counts come to the master.
+        charge_points: those of this process.
+        connects: their attempts to connect.
+        commands: returns how many commands of the central system they have had.
+        name: returns what a process is called in tables.
+        elapsed: returns the seconds since the test began.
+        more: returns what else the history is to tell of now.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        reports: Reports,
+        *,
+        charge_points: Collection[ChargePoint],
+        connects: ConnectCounts,
+        commands: Callable[[], int],
+        name: Callable[[str], str],
+        elapsed: Callable[[], float],
+        more: Callable[[], dict[str, float]],
+    ) -> None:
+        self._runner: Any = environment.runner
+        self._charge_points = charge_points
+        self._connects = connects
+        self._commands = commands
+        self._name = name
+        self._elapsed = elapsed
+        self._more = more
+        self.census = Census()
+        """Of the last test, or of the one that runs."""
+        self._counted: Count | None = None
+        self._counted_at = time.monotonic()
+        self._before = 0, 0
+        self._commands_before = 0
+        reports.add(PART, self._take, self._accept)
+        environment.events.test_start.add_listener(lambda **_: self._begin())
+        if not isinstance(environment.runner, MasterRunner):
+            gevent.spawn(self._count_for_ever)
+        if not isinstance(environment.runner, WorkerRunner):
+            gevent.spawn(self._note_for_ever)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each process, and one for all."""
+        at = self._elapsed()
+        return table(self.census.rows(at), self.census.total(at))
+
+    def section(self) -> dict[str, Any]:
+        """Return all of it, as JSON can hold it."""
+        at = self._elapsed()
+        return {
+            "at": round(at, 1),
+            "generators": self.census.rows(at),
+            "total": self.census.total(at),
+            "history": self.census.history(),
+        }
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.census = Census()
+        self._commands_before = self._commands()
+
+    def _take(self) -> list[object] | None:
+        counted, self._counted = self._counted, None
+        return None if counted is None else counted.pack()
+
+    def _accept(self, process: str, packed: Any) -> None:  # noqa: ANN401  whatever came in a message
+        self.census.accept(self._name(process), Count.unpack(packed), self._elapsed())
+
+    def _count_for_ever(self) -> None:
+        while True:
+            gevent.sleep(_SHORT if len(self._charge_points) <= _FEW else _NOTE_INTERVAL)
+            self._count()
+
+    def _count(self) -> None:
+        found: Counter[str] = Counter()
+        outstanding = outbox = 0
+        # A copy, for they come and go while others have their turn.
+        all_of_them = iter(tuple(self._charge_points))
+        while slice_ := tuple(islice(all_of_them, _SLICE)):
+            for station in slice_:
+                found[condition_of(station)] += 1
+                outstanding += station.is_waiting
+                outbox += station.unsent
+            gevent.sleep(0)
+        now = time.monotonic()
+        opened, refused = self._connects.opened, self._connects.refused
+        untold = self._counted
+        self._counted = Count(
+            seconds=now - self._counted_at + (untold.seconds if untold else 0.0),
+            conditions=tuple(found[each] for each in CONDITIONS),
+            outstanding=outstanding,
+            outbox=outbox,
+            connected=opened - self._before[0] + (untold.connected if untold else 0),
+            refused=refused - self._before[1] + (untold.refused if untold else 0),
+            commands=self._commands() - self._commands_before,
+        )
+        self._counted_at = now
+        self._before = opened, refused
+
+    def _note_for_ever(self) -> None:
+        while True:
+            gevent.sleep(_NOTE_INTERVAL)
+            if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
+                self.census.note(self._elapsed(), self._more())

@@ -1,0 +1,222 @@
+"""The live page: the fleet, latencies, storms, generators and SLOs of the test that runs, as charts.
+
+| request, below `--web-base-path` | |
+|---|---|
+| `GET ampswarm/live` | the page |
+| `GET ampswarm/live/…` | what it is made of; the charts' library too, from the installation |
+| `GET ampswarm/live.json` | what is new to a page that has `generation`, `after` and `fleet_after` |
+| `GET`, `PUT`, `DELETE ampswarm/chaos` | the chaos of the bundled central system, by its `--operator-api` |
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from ampswarm.load.web_pages import foreign, pages
+from ampswarm.results.census import CONDITIONS
+from ampswarm.results.running import RunningRows, RunningTotals
+from ampswarm.results.slo import judge_totals, shown, span_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask import Response
+
+    from ampswarm.load.fleet import Fleet
+
+_ASSETS: Final = {
+    "live.css": "text/css",
+    "live.js": "text/javascript",
+    "charts.js": "text/javascript",
+    "chart.js": "text/javascript",
+}
+_TIMEOUT: Final = 5.0
+"""Seconds for the operator API."""
+_STANDING_FOR: Final = 1.0
+"""Seconds for which the standing of the SLOs is told without a new look, to however many pages."""
+
+
+def asset(name: str) -> bytes:
+    """Return a part of the page."""
+    if name == "chart.js":
+        # Chart.js, as the package chartkick has it; without importing its part for Django.
+        return files("chartkick").joinpath("django/static/chartkick/Chart.bundle.js").read_bytes()
+    return files("ampswarm.load").joinpath("page", name).read_bytes()
+
+
+class Live:
+    """What the live page shows.
+
+    Args:
+        fleet: that of a master, or of a single process.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._rows = RunningRows(fleet.recorder.timeline)
+        self._totals: dict[tuple[float, float], RunningTotals] = {}
+        self._standing: list[dict[str, Any]] = []
+        self._stood_at = float("-inf")
+
+    def news(self, generation: int, after: float, fleet_after: float) -> dict[str, Any]:
+        """Return what a page does not know yet.
+
+        Args:
+            generation: of the windows that it has.
+            after: seconds since the test began: windows that begin later.
+            fleet_after: rows of the fleet's history that are later.
+        """
+        fleet = self._fleet
+        timeline = fleet.recorder.timeline
+        if generation != timeline.generation:
+            after = fleet_after = float("-inf")
+        series: dict[str, list[list[float]]] = {}
+        for begin, rows in self._rows.windows(after):
+            for (kind, name), row in rows.items():
+                series.setdefault(f"{kind}/{name}", []).append([begin, *row])
+        census = fleet.census
+        storms = fleet.storms.section()
+        return {
+            "generation": timeline.generation,
+            "width": timeline.width,
+            "test": self._test(),
+            "series": series,
+            "fleet": {
+                "conditions": CONDITIONS,
+                "rows": census.table(),
+                "history": census.census.history(fleet_after),
+            },
+            "slos": self.standing(),
+            "storms": [
+                {
+                    name: storm[name]
+                    for name in ("title", "began", "hit", "were_online", "back", "curve", "seconds_until")
+                }
+                for storm in storms
+            ],
+            "generators": fleet.health.table(),
+        }
+
+    def standing(self) -> list[dict[str, Any]]:
+        """Return how the SLOs stand, were the test to end now."""
+        now = time.monotonic()
+        if now - self._stood_at >= _STANDING_FOR:
+            self._standing = self._judge()
+            self._stood_at = now
+        return self._standing
+
+    def _judge(self) -> list[dict[str, Any]]:
+        judge = self._fleet.judge
+        if judge is None:
+            return []
+        timeline, seconds = self._fleet.recorder.timeline, self._fleet.recorder.elapsed
+        totals: dict[tuple[float, float], Any] = {}
+        standing = []
+        for slo in judge.slos:
+            span = slo.after, slo.before
+            if span not in totals:
+                totals[span] = self._totals.setdefault(span, RunningTotals(timeline, *span)).totals()
+            found = judge_totals(slo, totals[span], span_of(slo, timeline, seconds))
+            standing.append(
+                {
+                    "slo": slo.text,
+                    "outcome": found.outcome.value,
+                    "shown": "" if found.value is None else shown(found.value, slo),
+                    "worst": found.worst,
+                    "samples": found.samples,
+                    "few_samples": found.is_few,
+                }
+            )
+        return standing
+
+    def _test(self) -> dict[str, Any]:
+        environment = self._fleet.environment
+        runner: Any = environment.runner
+        judge = self._fleet.judge
+        report = None if judge is None else judge.report
+        is_over = runner.state in {"stopped", "ready"}
+        return {
+            "state": runner.state,
+            "at": round(self._fleet.recorder.elapsed, 1),
+            "charge_points": runner.user_count,
+            "wanted": runner.target_user_count,
+            "host": environment.host or "",
+            "verdict": report.status.value if report is not None and is_over else "",
+            "invalid": self._fleet.health.reasons(),
+        }
+
+
+def add_live_page(web_ui: Any, fleet: Fleet) -> None:  # noqa: ANN401  Locust's, which is untyped
+    """Add the page to Locust's web UI."""
+    from flask import Response, jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
+
+    routes = pages(web_ui, "live")
+    live = Live(fleet)
+
+    @routes.get("/live")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def page() -> Response:
+        return Response(asset("live.html"), mimetype="text/html")
+
+    @routes.get("/live/<name>")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def part(name: str) -> Response:
+        if name not in _ASSETS:
+            return Response(f"there is no {name}", 404, mimetype="text/plain")
+        answer = Response(asset(name), mimetype=_ASSETS[name])
+        answer.headers["Cache-Control"] = "max-age=300"
+        return answer
+
+    @routes.get("/live.json")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def news() -> Response:
+        given = request.args
+        none = float("-inf")
+        generation = given.get("generation", -1, type=int)
+        found = live.news(generation, given.get("after", none, type=float), given.get("fleet_after", none, type=float))
+        return Response(json.dumps(found, separators=(",", ":")), mimetype="application/json")
+
+    @routes.route("/chaos", methods=["GET", "PUT", "DELETE"])
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def chaos() -> Response:
+        if wrong := foreign(request):
+            return make_response(jsonify({"message": wrong}), 403)
+        body = request.get_json(silent=True) if request.method == "PUT" else None
+        if request.method == "PUT" and not isinstance(body, dict):
+            return make_response(jsonify({"message": "what is wanted is JSON: chaos, as a file has it"}), 415)
+        status, answer = _ask(fleet, request.method, body)
+        return make_response(jsonify(answer), status)
+
+    web_ui.app.register_blueprint(routes)
+
+
+def _ask(fleet: Fleet, method: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+    """Ask the bundled central system's operator API about its chaos; return status and answer, or why there is none."""
+    options = fleet.environment.parsed_options
+    assert options is not None
+    headers = {"Content-Type": "application/json"}
+    if options.operator_token:
+        headers["Authorization"] = f"Bearer {options.operator_token}"
+    data = None if body is None else json.dumps(body).encode()
+    url = f"{options.operator_api.rstrip('/')}/api/v1/chaos"
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http, as the option demands
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_TIMEOUT) as answer:
+            text = answer.read()
+            return 200, json.loads(text) if text else {"message": "no chaos any more"}
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read()
+        try:
+            words = json.loads(said)["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            words = f"the operator API answered {error.code}"
+        return 502 if error.code >= 500 else error.code, {"message": words}
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or error
+        return 502, {"message": f"no operator API answers at {options.operator_api} (--operator-api): {why}"}
