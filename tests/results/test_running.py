@@ -12,15 +12,16 @@ from ampswarm.results.timeline import Timeline
 
 KEYS = st.sampled_from([("OCPP", "Heartbeat"), ("DUE", "Heartbeat"), ("WS", "connect")])
 SAMPLES = st.tuples(KEYS, st.floats(0, 3000), st.one_of(st.none(), st.floats(0, 5000)), st.booleans())
+Sample = tuple[tuple[str, str], float, float | None, bool]
 STEPS = st.lists(
-    st.one_of(
-        SAMPLES.map(lambda sample: ("add", sample)),
-        st.lists(SAMPLES, max_size=4).map(lambda samples: ("report", samples)),
-        st.just(("look", None)),
-        st.just(("clear", None)),
-    ),
+    st.tuples(st.sampled_from(["add", "report", "look", "clear"]), st.lists(SAMPLES, min_size=1, max_size=4)),
     max_size=40,
 )
+
+
+def add(timeline: Timeline, samples: list[Sample]) -> None:
+    for (kind, name), at, milliseconds, failed in samples:
+        timeline.add(kind, name, at, milliseconds, failed=failed)
 
 
 def dumped(histograms: dict[tuple[str, str], Histogram]) -> dict[tuple[str, str], list[object]]:
@@ -30,20 +31,21 @@ def dumped(histograms: dict[tuple[str, str], Histogram]) -> dict[tuple[str, str]
 
 
 @given(STEPS, st.sampled_from([(0.0, float("inf")), (60.0, float("inf")), (60.0, 1500.0)]))
-def test_what_is_told_on_the_way_is_what_is_there(steps: list[tuple[str, object]], span: tuple[float, float]) -> None:
+def test_what_is_told_on_the_way_is_what_is_there(
+    steps: list[tuple[str, list[Sample]]], span: tuple[float, float]
+) -> None:
     """Samples late, windows that become wider, statistics that are reset: a page never shows what is not so."""
     timeline = Timeline()
     rows, totals = RunningRows(timeline), RunningTotals(timeline, *span)
-    for what, how in [*steps, ("look", None)]:
-        match what, how:
-            case "add", ((kind, name), at, milliseconds, failed):
-                timeline.add(kind, name, at, milliseconds, failed=failed)
-            case "report", list(samples):
+    for what, how in [*steps, ("look", [])]:
+        match what:
+            case "add":
+                add(timeline, how)
+            case "report":
                 worker = Timeline()
-                for (kind, name), at, milliseconds, failed in samples:
-                    worker.add(kind, name, at, milliseconds, failed=failed)
+                add(worker, how)
                 timeline.accept(worker.take())
-            case "clear", _:
+            case "clear":
                 timeline.clear()
             case _:
                 expected = {key: timeline.total(key, after=span[0], before=span[1]) for key in timeline.seen()}
