@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Protocol
 
+from ampswarm.results.doubt import is_doubtful
 from ampswarm.results.histogram import Histogram
 from ampswarm.results.timeline import Timeline
 
@@ -18,6 +19,14 @@ class LoadJudge(Protocol):
 
     def __call__(self, after: float, before: float) -> str:
         """Return why the SLOs were missed between two times of the timeline, in one line; empty when they were not."""
+        ...
+
+    def doubt(self, lag: Histogram) -> str:
+        """Return why it may have been the generator, which was late by `lag`, that missed what was judged last."""
+        ...
+
+    def unjudged(self) -> list[str]:
+        """Return the SLOs that nothing was ever there for."""
         ...
 
 
@@ -62,6 +71,7 @@ class DefaultJudge:
     def __init__(self, timeline: Timeline, limit: float) -> None:
         self._timeline = timeline
         self._limit = limit * 1000
+        self._slow = 0.0
 
     def __call__(self, after: float, before: float) -> str:
         """Return why a load was not held; empty when it was."""
@@ -71,11 +81,24 @@ class DefaultJudge:
             width = self._timeline.width
             return f"the hold has no whole window of {width} s in it: --capacity-hold is too short for so long a run"
         found = measured(self._timeline, after, before)
+        self._slow = 0.0
         if found.fail_ratio >= MOST_FAILURES:
             return f"{found.fail_ratio:.1%} of Calls failed"
         if found.p99 >= self._limit:
+            self._slow = found.p99
             return f"p99 was {found.p99:.4g} ms"
         return ""
+
+    def doubt(self, lag: Histogram) -> str:
+        """Return why it may have been the generator and not the target that missed what was judged last."""
+        late = lag.percentile(99)
+        if not self._slow or not is_doubtful(self._slow, late, self._limit):
+            return ""
+        return f"p99 was {self._slow:.4g} ms, of which up to {late:.4g} ms may be the load generator's own loop lag"
+
+    def unjudged(self) -> list[str]:
+        """Return nothing: it has no SLOs."""
+        return []
 
 
 def _sum(timeline: Timeline, kind: str, after: float, before: float) -> Histogram:

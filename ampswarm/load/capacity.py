@@ -32,6 +32,7 @@ from ampswarm.results.report import Finding, Status
 if TYPE_CHECKING:
     from locust.env import Environment
 
+    from ampswarm.capacity.judge import LoadJudge
     from ampswarm.load.fleet import Fleet
     from ampswarm.load.shapes import Tick
 
@@ -94,12 +95,14 @@ class CapacitySearch(LoadTestShape):
         self._is_running = False
         self._search: Search | None = None
         self._hold: Hold | None = None
+        self._hold_before: Hold | None = None
         self._trials: list[Evidence] = []
         self._reason = ""
         self._fewest = 0
         self._rests_from = 0.0
         self._rests_until: float | None = None
         self._report: Report | None = None
+        self._load_judge: LoadJudge
         self._attendance: Attendance | None = None
 
     # -- what Locust and its events call ------------------------------------------------------
@@ -114,6 +117,9 @@ class CapacitySearch(LoadTestShape):
         options = environment.parsed_options
         assert options is not None
         _bounds(options)
+        fleet = fleet_of(environment)
+        for text in fleet.slos_in_time:
+            raise ValueError(f"--slo: {text!r}: a search judges each load in its own time: neither after nor before")
         if options.arrivals:
             raise ValueError("--arrivals: a search for capacity has arrivals of its own")
         if options.capacity_of == "messages":
@@ -128,7 +134,7 @@ class CapacitySearch(LoadTestShape):
                 raise ValueError(f"--capacity-out {options.capacity_out}: {error.strerror}") from None
         environment.events.test_start.add_listener(lambda **_: self._begin())
         environment.events.test_stopping.add_listener(lambda **_: self._stop())
-        judge = fleet_of(environment).judge
+        judge = fleet.judge
         assert judge is not None
         judge.find = self._found
         judge.sections["capacity"] = lambda: None if self._report is None else self._report.as_json()
@@ -163,6 +169,8 @@ class CapacitySearch(LoadTestShape):
 
     def _begin(self) -> None:
         self._began = time.monotonic()
+        fleet = self._fleet
+        self._load_judge = fleet.load_judge or DefaultJudge(fleet.recorder.timeline, self._options.capacity_p99)
         self._search = Search(_bounds(self._options))
         self._hold = None
         self._trials = []
@@ -200,8 +208,13 @@ class CapacitySearch(LoadTestShape):
             return
         evidence = self._judge(self._hold, trial.load, trial.purpose, online if phase is Phase.LATE else None)
         self._trials.append(evidence)
-        self._hold = None
+        self._hold_before, self._hold = self._hold, None
         logger.info("capacity: %d: %s", trial.load, "held" if evidence.held else evidence.reason)
+        doubt = "" if evidence.held else self._doubt(phase)
+        if doubt:
+            self._reason = doubt
+            search.stop(Outcome.GENERATOR)
+            return
         search.judged(held=evidence.held)
         if not evidence.held and search.trial is not None:
             silent_at = self._dial_to(0, now)
@@ -226,7 +239,7 @@ class CapacitySearch(LoadTestShape):
     def _judge(self, hold: Hold, load: int, purpose: Purpose, late_with: int | None) -> Evidence:
         timeline, after, before = self._fleet.recorder.timeline, hold.after, hold.before
         found = measured(timeline, after, before)
-        judge = self._fleet.load_judge or DefaultJudge(timeline, self._options.capacity_p99)
+        judge = self._load_judge
         if late_with is not None:
             reason = f"{late_with} charge points were online after {self._options.capacity_patience:g} s"
             achieved = float(late_with)
@@ -240,6 +253,13 @@ class CapacitySearch(LoadTestShape):
             achieved = float(self._fewest)
             reason = judge(after, before)
         return Evidence(load, purpose, after, before, achieved, *found, held=not reason, reason=reason)
+
+    def _doubt(self, phase: Phase) -> str:
+        """Return why it may not have been the target that did not hold the load; empty for no doubt."""
+        hold = self._hold_before
+        if phase is Phase.LATE or hold is None:
+            return ""
+        return self._load_judge.doubt(self._fleet.health.lag(hold.after, hold.before))
 
     def _dial_to(self, rate: int, now: float) -> float:
         """Return when the load begins."""
@@ -279,7 +299,14 @@ class CapacitySearch(LoadTestShape):
 
     def _found(self) -> Finding | None:
         report = self._report
-        return None if report is None else Finding(_STATUSES[report.outcome], report.sentence())
+        if report is None:
+            return None
+        status, words = _STATUSES[report.outcome], report.sentence()
+        unjudged = self._load_judge.unjudged()
+        if status is Status.PASSED and unjudged:
+            # Misspelt, perhaps: a number that it had no part in is no number within it.
+            return Finding(Status.MISSED, f"{words}; but nothing was there to judge: {'; '.join(unjudged)}")
+        return Finding(status, words)
 
     @property
     def _elapsed(self) -> float:

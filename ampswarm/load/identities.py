@@ -8,6 +8,7 @@ and the lowest free ones go first, so that a fleet of a thousand is always the s
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -180,6 +181,10 @@ class LeasedPool:
             self._ask()
 
 
+_LOOK_AROUND: Final = 1.5
+"""Seconds in which whoever works for a master that was here before is heard of: they send a heartbeat each second."""
+
+
 class Lessor:
     """The master's side: answers what the workers' pools ask."""
 
@@ -188,6 +193,8 @@ class Lessor:
         self._ledger = Ledger()
         # The last lease of each worker: a question that is repeated gets the same answer.
         self._last: dict[str, tuple[int, list[list[int]]]] = {}
+        # Until then nobody gets any: workers of a master that was here before may have some of the same.
+        self._open_at = time.monotonic() + _LOOK_AROUND
         runner.register_message(WANTED, self._on_wanted)
         runner.register_message(RETURNED, self._on_returned)
 
@@ -204,7 +211,15 @@ class Lessor:
         self._last.pop(owner, None)
         return self._ledger.drop(owner)
 
+    def hold(self, seconds: float) -> None:
+        """Lease no numbers for some time: somebody has numbers that are not known here."""
+        self._open_at = max(self._open_at, time.monotonic() + seconds)
+
     def _on_wanted(self, msg: Any, **_: object) -> None:  # noqa: ANN401
+        wait = self._open_at - time.monotonic()
+        if wait > 0:
+            spawn_later(wait, self._on_wanted, msg)
+            return
         worker: str = msg.node_id
         request = msg.data["request"]
         last_request, ranges = self._last.get(worker, (0, []))

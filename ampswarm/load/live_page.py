@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from importlib.resources import files
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ampswarm.load.web_pages import foreign, pages
 from ampswarm.results.census import CONDITIONS
-from ampswarm.results.running import RunningRows, RunningTotals
-from ampswarm.results.slo import judge_totals, shown, span_of
+from ampswarm.results.running import RunningRows
+from ampswarm.results.slo import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from ampswarm.load.fleet import Fleet
+    from ampswarm.load.standing import Standing
 
 _ASSETS: Final = {
     "live.css": "text/css",
@@ -37,8 +37,6 @@ _ASSETS: Final = {
 }
 _TIMEOUT: Final = 5.0
 """Seconds for the operator API."""
-_STANDING_FOR: Final = 1.0
-"""Seconds for which the standing of the SLOs is told without a new look, to however many pages."""
 
 
 def asset(name: str) -> bytes:
@@ -54,14 +52,13 @@ class Live:
 
     Args:
         fleet: that of a master, or of a single process.
+        standing: of the SLOs.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, standing: Standing) -> None:
         self._fleet = fleet
         self._rows = RunningRows(fleet.recorder.timeline)
-        self._totals: dict[tuple[float, float], RunningTotals] = {}
-        self._standing: list[dict[str, Any]] = []
-        self._stood_at = float("-inf")
+        self._standing = standing
 
     def news(self, generation: int, after: float, fleet_after: float) -> dict[str, Any]:
         """Return what a page does not know yet.
@@ -91,7 +88,7 @@ class Live:
                 "rows": census.table(),
                 "history": census.census.history(fleet_after),
             },
-            "slos": self.standing(),
+            "slos": self._slos(),
             "storms": [
                 {
                     name: storm[name]
@@ -102,37 +99,18 @@ class Live:
             "generators": fleet.health.table(),
         }
 
-    def standing(self) -> list[dict[str, Any]]:
-        """Return how the SLOs stand, were the test to end now."""
-        now = time.monotonic()
-        if now - self._stood_at >= _STANDING_FOR:
-            self._standing = self._judge()
-            self._stood_at = now
-        return self._standing
-
-    def _judge(self) -> list[dict[str, Any]]:
-        judge = self._fleet.judge
-        if judge is None:
-            return []
-        timeline, seconds = self._fleet.recorder.timeline, self._fleet.recorder.elapsed
-        totals: dict[tuple[float, float], Any] = {}
-        standing = []
-        for slo in judge.slos:
-            span = slo.after, slo.before
-            if span not in totals:
-                totals[span] = self._totals.setdefault(span, RunningTotals(timeline, *span)).totals()
-            found = judge_totals(slo, totals[span], span_of(slo, timeline, seconds))
-            standing.append(
-                {
-                    "slo": slo.text,
-                    "outcome": found.outcome.value,
-                    "shown": "" if found.value is None else shown(found.value, slo),
-                    "worst": found.worst,
-                    "samples": found.samples,
-                    "few_samples": found.is_few,
-                }
-            )
-        return standing
+    def _slos(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "slo": each.slo.text,
+                "outcome": each.outcome.value,
+                "shown": "" if each.value is None else shown(each.value, each.slo),
+                "worst": each.worst,
+                "samples": each.samples,
+                "few_samples": each.is_few,
+            }
+            for each in self._standing.now()
+        ]
 
     def _test(self) -> dict[str, Any]:
         environment = self._fleet.environment
@@ -151,12 +129,12 @@ class Live:
         }
 
 
-def add_live_page(web_ui: Any, fleet: Fleet) -> None:  # noqa: ANN401  Locust's, which is untyped
+def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noqa: ANN401  Locust's, which is untyped
     """Add the page to Locust's web UI."""
     from flask import Response, jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
 
     routes = pages(web_ui, "live")
-    live = Live(fleet)
+    live = Live(fleet, standing)
 
     @routes.get("/live")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]

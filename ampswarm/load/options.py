@@ -199,6 +199,8 @@ OPTIONS: Final = (
             "Write the verdict to this file, as JUnit XML", in_web_ui=False),
     _Option("--summary-md", "AMPSWARM_SUMMARY_MD", "", str,
             "Write a summary to this file, as Markdown", in_web_ui=False),
+    _Option("--progress", "AMPSWARM_PROGRESS", "line", one_of("line", "tables", "none"),
+            "How a headless run shows that it goes on: line, Locust's tables, or none", in_web_ui=False),
     # What the load generator must not be past: docs/reference/generator-health.md. 0 switches a limit off.
     _Option("--max-loop-lag", "AMPSWARM_MAX_LOOP_LAG", 0.5, seconds(0.0, 3600),
             "Seconds by which a generator's loop may be late; the run is invalid if it is for more than 1 s of 10"),

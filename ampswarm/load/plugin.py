@@ -27,14 +27,17 @@ from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import DEFAULT_SPAWN_RATE, InvalidOption, add_options, central_system_url, check_form
 from ampswarm.load.precise_statistics import install as keep_three_digits
+from ampswarm.load.progress import Progress
 from ampswarm.load.reports import name_of
 from ampswarm.load.shapes import ChargePointArrivals
+from ampswarm.load.standing import Standing
 from ampswarm.load.storm_page import add_storm_page
 from ampswarm.load.storm_spec import InvalidStorm
 from ampswarm.load.storms import Storms
 from ampswarm.load.verdict import Judge, Wanted
+from ampswarm.load.web_pages import add_buttons
 from ampswarm.load.web_tabs import add_tab
-from ampswarm.load.workers import WorkerWatch, answer_probes
+from ampswarm.load.workers import WorkerWatch, answer_probes, end_without_a_master
 from ampswarm.ocppj.identity import InvalidEndpoint
 
 if TYPE_CHECKING:
@@ -67,16 +70,36 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     fleet.storms = Storms(environment, runner, fleet.reports, fleet.bystanders, fleet.planned_storms)
     if not isinstance(runner, WorkerRunner):
         fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
-        fleet.judge = _make_judge(fleet, online)
+        fleet.judge = judge = _make_judge(fleet, online)
+        standing = Standing(fleet.recorder, judge.slos)
+        _show_progress(fleet, standing)
+        if web_ui is not None:
+            _add_to(web_ui, fleet, standing)
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
-    if web_ui is not None:
-        _guard_form(web_ui)
-        add_fleet_page(web_ui, fleet.census, fleet.health)
-        add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
-        add_storm_page(web_ui, fleet.storms)
-        add_live_page(web_ui, fleet)
+
+
+def _show_progress(fleet: Fleet, standing: Standing) -> None:
+    """Tell on the terminal how a headless run goes on, instead of Locust's tables if nobody asked for those."""
+    options = fleet.environment.parsed_options
+    assert options is not None
+    if not options.headless or options.progress == "tables":
+        return
+    # Locust looks at it only when all listeners have been called.
+    options.only_summary = True
+    if options.progress == "line":
+        Progress(fleet, standing)
+
+
+def _add_to(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noqa: ANN401
+    """Add what is ours to Locust's web UI."""
+    _guard_form(web_ui)
+    add_fleet_page(web_ui, fleet.census, fleet.health)
+    add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
+    add_storm_page(web_ui, fleet.storms)
+    add_live_page(web_ui, fleet, standing)
+    add_buttons(web_ui, {"live": ("Live", "#0b6e5f"), "storm": ("Storm", "#b3261e")})
 
 
 def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401
@@ -91,6 +114,7 @@ def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401
             pool = LeasedPool(runner)
             inquiry = FleetInquiry(runner)
             answer_probes(runner)
+            end_without_a_master(runner)
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
@@ -129,6 +153,7 @@ def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
     if getattr(environment.shape_class, "judges_each_load", False):
         # By the SLOs, too: what was too much on purpose must not fail the run.
         fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
+        fleet.slos_in_time = [each.text for each in wanted.slos if each.after or each.before < float("inf")]
         wanted = replace(wanted, slos=())
     judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
     judge.sections |= {

@@ -1,17 +1,19 @@
-"""Three significant digits in Locust's statistics, below a millisecond too.
+"""Three significant digits in Locust's statistics, below a millisecond too; percentiles as everywhere else here.
 
 Locust counts times in whole milliseconds, and from 100 ms on in two digits: a central system on the same network
-answers in less than one. What it prints and writes is cut to whole milliseconds once more.
+answers in less than one. What it prints and writes is cut to whole milliseconds once more. Its percentile is that of
+a sample too many: the p99 of 100 samples is their maximum. And its CSV files lack what came in their last second.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import locust.stats
-from locust.stats import StatsCSV, StatsEntry
+from locust.stats import StatsCSV, StatsCSVFileWriter, StatsEntry
 
-from ampswarm.results.histogram import bucket, three_digits
+from ampswarm.results.histogram import bucket, nearest_ranks, three_digits
 
 _WIDTH_OF_TYPE = locust.stats.STATS_TYPE_WIDTH
 _WIDTH_OF_NAME = locust.stats.STATS_NAME_WIDTH
@@ -21,13 +23,41 @@ def install() -> None:
     """Replace what loses digits, in this process: bucketing, console tables, CSV files, and what the web UI shows."""
     # Made to be replaced, says its docstring; the others are methods that nobody else overrides.
     locust.stats.bucket_response_time = bucket  # type: ignore[assignment]
+    locust.stats.calculate_response_time_percentile = _nearest_rank  # type: ignore[assignment]
     StatsEntry.to_string = _to_string  # type: ignore[method-assign]
     StatsEntry.percentile = _percentile  # type: ignore[method-assign]
     StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
     StatsCSV._percentile_fields = _percentile_fields  # type: ignore[method-assign]  # noqa: SLF001
+    StatsCSVFileWriter.close_files = _close_files  # type: ignore[method-assign]
+
+
+def _nearest_rank(response_times: dict[float, int], _num_requests: int, percent: float) -> float:
+    """Return the time within which `percent`, from 0 to 1, of all that have a time were; 0 for none."""
+    return nearest_ranks(response_times, [percent * 100])[0]
 
 
 _locusts_to_dict = StatsEntry.to_dict
+_locusts_close_files = StatsCSVFileWriter.close_files
+
+
+def _close_files(self: StatsCSVFileWriter) -> None:
+    """Write once more, whole, what is written over each second, and then close all files."""
+    for file, writer, columns, write in (
+        (self.requests_csv_filehandle, self.requests_csv_writer, self.requests_csv_columns, self._requests_data_rows),
+        (self.failures_csv_filehandle, self.failures_csv_writer, self.failures_columns, self._failures_data_rows),
+        (
+            self.exceptions_csv_filehandle,
+            self.exceptions_csv_writer,
+            self.exceptions_columns,
+            self._exceptions_data_rows,
+        ),
+    ):
+        file.seek(0)
+        writer.writerow(columns)
+        write(writer)
+        file.truncate()
+    self._stats_history_data_rows(self.stats_history_csv_writer, time.time())
+    _locusts_close_files(self)
 
 
 def _to_dict(self: StatsEntry, escape_string_values: bool = False) -> dict[str, int | float | str]:  # noqa: FBT001, FBT002  Locust's signature

@@ -30,9 +30,9 @@ class Recorder:
         self._began = time.monotonic()
         listen = environment.events
         listen.request.add_listener(self._on_request)
-        listen.reset_stats.add_listener(lambda **_: self.timeline.clear())
+        listen.reset_stats.add_listener(lambda **_: self.timeline.clear(self.elapsed))
         if environment.reset_stats:
-            listen.spawning_complete.add_listener(lambda **_: self.timeline.clear())
+            listen.spawning_complete.add_listener(lambda **_: self.timeline.clear(self.elapsed))
         if isinstance(environment.runner, WorkerRunner):
             reports.add("timeline", self.timeline.take, _nobody)
         else:

@@ -14,25 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ampswarm.load.storm_spec import InvalidStorm, parse_storm
 from ampswarm.load.storms import StormNotPossible, Storms
-from ampswarm.load.web_pages import base_path, foreign, pages
+from ampswarm.load.web_pages import foreign, pages
 from ampswarm.results.recovery import tables
 
 if TYPE_CHECKING:
     from flask import Response
 
-_LINK: Final = """
-<a href="{base}/ampswarm/storm" target="_blank" style="position:fixed;right:1rem;bottom:1rem;z-index:2000;\
-padding:.5rem 1rem;border-radius:4px;background:#b3261e;color:#fff;font:500 .9rem sans-serif;\
-text-decoration:none">Storm</a>
-"""
 _PAGE: Final = files("ampswarm.load").joinpath("storm.html").read_text("utf-8")
 
 
 def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust's, which is untyped
-    """Add the page to Locust's web UI, and a button that leads there."""
+    """Add the page to Locust's web UI."""
     from flask import jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
 
-    base, routes = base_path(web_ui), pages(web_ui, "storms")
+    routes = pages(web_ui, "storms")
 
     def answer(status: int, message: str) -> Response:
         return make_response(jsonify({"success": status == 200, "message": message}), status)
@@ -66,16 +61,3 @@ def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust
         return answer(200, f"it comes: {storm}")
 
     web_ui.app.register_blueprint(routes)
-
-    _add_button(web_ui, base)
-
-
-def _add_button(web_ui: Any, base: str) -> None:  # noqa: ANN401
-    from flask import request  # noqa: PLC0415
-
-    @web_ui.app.after_request  # type: ignore[untyped-decorator]
-    def add_button(response: Response) -> Response:
-        if request.path.rstrip("/") == base and request.method == "GET" and response.mimetype == "text/html":
-            text = response.get_data(as_text=True)
-            response.set_data(text.replace("</body>", _LINK.format(base=base) + "</body>", 1))
-        return response

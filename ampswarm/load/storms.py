@@ -15,6 +15,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 
 from ampswarm.load.plight import Blow
 from ampswarm.load.storm_spec import Storm, parse_storm
+from ampswarm.results.generators import REPORT_INTERVAL
 from ampswarm.results.recovery import Recovery, tables
 
 if TYPE_CHECKING:
@@ -169,11 +170,12 @@ class Storms:
         self._timers = [gevent.spawn_later(storm.at or 0.0, self._strike_planned, storm) for storm in self._to_come]
 
     def _strike_planned(self, storm: Storm) -> None:
-        self._to_come = [each for each in self._to_come if each is not storm]
         try:
             self.strike(storm)
         except StormNotPossible as error:
             logger.error("no storm (%s): %s", storm, error)
+        else:
+            self._to_come = [each for each in self._to_come if each is not storm]
 
     def _accept(self, _worker: str, taken: Any) -> None:  # noqa: ANN401
         for number, counts in taken:
@@ -182,7 +184,9 @@ class Storms:
                 result.recovery.accept(counts)
         now = time.monotonic()
         for number, result in self._results.items():
-            if result.over_at is None and result.recovery.is_over:
+            # One that comes over some time is not over before that, and the last reports of whom it has hit have come.
+            may_be_over = now - self._began >= result.began + result.storm.over + REPORT_INTERVAL
+            if result.over_at is None and may_be_over and result.recovery.is_over:
                 result.over_at = now
             if result.over_at is not None and not result.is_over and now - result.over_at >= _AFTERMATH:
                 result.is_over = True

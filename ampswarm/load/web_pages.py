@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from flask import Blueprint, Request
+    from collections.abc import Mapping
+
+    from flask import Blueprint, Request, Response
 
 PREFIX: Final = "ampswarm"
+_BUTTONS: Final = '<nav aria-label="Ampswarm" style="position:fixed;right:1rem;bottom:1rem;z-index:2000">{links}</nav>'
+_BUTTON: Final = """<a href="{url}" target="_blank" style="margin-left:.5rem;padding:.5rem 1rem;border-radius:4px;\
+background:{color};color:#fff;font:500 .9rem sans-serif;text-decoration:none">{words}</a>"""
 
 
 def base_path(web_ui: Any) -> str:  # noqa: ANN401  Locust's, which is untyped
@@ -32,3 +37,21 @@ def foreign(request: Request) -> str | None:
     if origin is None or urlsplit(origin).netloc == request.host:
         return None
     return f"from {origin}: only Locust's own pages may do this"
+
+
+def add_buttons(web_ui: Any, buttons: Mapping[str, tuple[str, str]]) -> None:  # noqa: ANN401
+    """Add buttons to Locust's own page that lead to pages of ours: words and color, by the page's name."""
+    from flask import request  # noqa: PLC0415  only a master or a single process has it
+
+    base = base_path(web_ui)
+    links = "".join(
+        _BUTTON.format(url=f"{base}/{PREFIX}/{name}", words=words, color=color)
+        for name, (words, color) in buttons.items()
+    )
+
+    @web_ui.app.after_request  # type: ignore[untyped-decorator]
+    def add_them(response: Response) -> Response:
+        if request.path.rstrip("/") == base and request.method == "GET" and response.mimetype == "text/html":
+            text = response.get_data(as_text=True)
+            response.set_data(text.replace("</body>", _BUTTONS.format(links=links) + "</body>", 1))
+        return response

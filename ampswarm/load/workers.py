@@ -18,6 +18,8 @@ import zmq
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, WorkerRunner
 
+from ampswarm.load.verdict import EXIT_INVALID
+
 if TYPE_CHECKING:
     from ampswarm.load.identities import Lessor
     from ampswarm.load.incidents import Incidents
@@ -29,10 +31,25 @@ PROBE: Final = "ampswarm_probe"
 _INTERVAL: Final = 1.0
 _MARGIN: Final = 5.0
 """Seconds more than those after which a worker without a master ends by itself, until nobody has its identities."""
+_LEAVING: Final = 3.0
+"""Seconds for which no identity is given out after a stranger was last seen: its charge points are about to go."""
 _NOT_DEAD: Final = -10
 """Heartbeats that are missing; at 60 Locust takes a worker for dead."""
 _PATIENCE: Final = 5
 """Looks in a row that found another number of users than there should be: reports come every three seconds."""
+
+
+def end_without_a_master(runner: Any) -> None:  # noqa: ANN401  WorkerRunner
+    """Let a worker whose master is gone end with status 4: what it measured last reached nobody."""
+
+    def look() -> None:
+        last = runner.last_heartbeat_timestamp
+        # What Locust itself goes by when it lets such a worker quit.
+        if last and last < time.time() - locust.runners.MASTER_HEARTBEAT_TIMEOUT:
+            logger.error("the master is gone: the last samples of this worker are lost, and so is the test")
+            runner.environment.process_exit_code = EXIT_INVALID
+
+    runner.environment.events.quitting.add_listener(lambda **_: look())
 
 
 def answer_probes(runner: WorkerRunner) -> None:
@@ -91,11 +108,13 @@ class WorkerWatch:
         # Since when nobody is found under the name of a worker, in seconds of the monotonic clock.
         self._not_found: dict[str, float] = {}
         self._known: set[str] = set()
+        # Workers of a master that was here before: all that were heard of, and those that have not gone yet.
         self._strangers: set[str] = set()
+        self._strangers_here: set[str] = set()
         self._wrong_size = 0
         keep_stopping(runner)
         runner.environment.events.worker_connect.add_listener(lambda client_id, **_: self._known.add(client_id))
-        runner.environment.events.worker_report.add_listener(self._on_report)
+        self._listen_for_strangers()
         gevent.spawn(self._run)
 
     def _run(self) -> None:
@@ -120,6 +139,9 @@ class WorkerWatch:
                 self._note("worker back", worker)
         self._missing = missing
         self._keep_size()
+        self._strangers_here = {each for each in self._strangers_here if self._is_there(each)}
+        if self._strangers_here:
+            self._lessor.hold(_LEAVING)
         for owner in self._lessor.owners():
             if (owner in clients and owner not in missing) or self._is_there(owner):
                 self._not_found.pop(owner, None)
@@ -148,11 +170,26 @@ class WorkerWatch:
             self._incidents.note("users shared out anew", users=runner.user_count, wanted=runner.target_user_count)
             gevent.spawn(runner.start, runner.target_user_count, runner.spawn_rate)
 
-    def _on_report(self, client_id: str, **_: object) -> None:
+    def _listen_for_strangers(self) -> None:
+        """Hear of every message: Locust itself passes over those of workers that it does not know."""
+        server = self._runner.server
+        receive = server.recv_from_client
+
+        def receive_and_look() -> Any:  # noqa: ANN401  a pair: who sent it, and a message
+            client_id, message = receive()
+            if message.type in {"heartbeat", "stats"}:
+                self._heard_of(client_id)
+            return client_id, message
+
+        server.recv_from_client = receive_and_look
+
+    def _heard_of(self, client_id: str) -> None:
         """Send a worker away that never came to this master: it runs for one that is gone, with leases of that one."""
         if client_id in self._known or client_id in self._strangers:
             return
         self._strangers.add(client_id)
+        self._strangers_here.add(client_id)
+        self._lessor.hold(_LEAVING)
         logger.warning("worker %s runs for a master that is gone: it is told to quit", client_id)
         self._runner.server.send_to_client(Message("quit", None, client_id))
 

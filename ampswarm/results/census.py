@@ -81,7 +81,7 @@ class Count:
         }
 
 
-NOBODY: Final = dict.fromkeys(Count(1.0, (0,) * len(CONDITIONS)).as_row(), 0.0)
+NOBODY: Final[dict[str, float]] = dict.fromkeys(Count(1.0, (0,) * len(CONDITIONS)).as_row(), 0)
 
 
 class Census:
@@ -109,7 +109,9 @@ class Census:
         sums: dict[str, float] = dict(NOBODY)
         for _, count in self._heard(at):
             for name, value in count.as_row().items():
-                sums[name] = round(sums[name] + value, 1)
+                sums[name] += value
+        for name in ("connected_per_second", "refused_per_second"):
+            sums[name] = round(sums[name], 1)
         return sums
 
     def note(self, at: float, more: Mapping[str, float] | None = None) -> None:

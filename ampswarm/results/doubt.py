@@ -13,6 +13,11 @@ TOLERATED: Final = 0.1
 """Of an SLO's limit, which the loop's lag may be without being a reason for doubt."""
 
 
+def is_doubtful(value: float, late: float, limit: float) -> bool:
+    """Whether a time that is above its limit may only be so because of the lag in it. All in milliseconds."""
+    return late > TOLERATED * limit and value - late <= limit
+
+
 def doubt(judgement: Judgement, lag: Histogram) -> str | None:
     """Return why nobody can tell whether the target missed an SLO; `None` where it can be told.
 
@@ -30,7 +35,7 @@ def doubt(judgement: Judgement, lag: Histogram) -> str | None:
     if slo.unit != "ms" or not lag.timed:
         return None
     late = metric_of(slo.metric, lag)
-    if late <= TOLERATED * slo.limit or judgement.value - late > slo.limit:
+    if not is_doubtful(judgement.value, late, slo.limit):
         return None
     return (
         f"SLO {slo.text}: {shown(judgement.value, slo)}, of which up to {shown(late, slo)} may be the load"

@@ -27,6 +27,29 @@ def bucket(milliseconds: float) -> float:
     return round(milliseconds, 3)
 
 
+def nearest_ranks(counts: Mapping[float, int], percents: Iterable[float]) -> list[float]:
+    """Return for each of `percents` of 100 the time within which so many were; 0 for none.
+
+    Args:
+        counts: how often each time was seen.
+        percents: above 0 and at most 100, in any order.
+    """
+    wanted = list(percents)
+    found = [0.0] * len(wanted)
+    timed = sum(counts.values())
+    if not timed:
+        return found
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    seen, place = 0, 0
+    for key in sorted(counts):
+        seen += counts[key]
+        # In thousandths, so that 99.9 of 1000 is 999 and not a little more.
+        while place < len(order) and seen >= max(1, ceil(round(wanted[order[place]] * 1000) * timed / 100_000)):
+            found[order[place]] = key
+            place += 1
+    return found
+
+
 class Histogram:
     """How often which time was seen. A failure has a time too, and counts among them."""
 
@@ -96,21 +119,11 @@ class Histogram:
 
     def percentiles(self, percents: Iterable[float]) -> list[float]:
         """Return a time for each of `percents`, which may come in any order."""
-        wanted = list(percents)
-        found = [0.0] * len(wanted)
-        timed = self.timed
-        if not timed:
+        found = nearest_ranks(self.counts, percents)
+        if not self.counts:
             return found
-        order = sorted(range(len(wanted)), key=wanted.__getitem__)
-        seen, place = 0, 0
-        for key in sorted(self.counts):
-            seen += self.counts[key]
-            # In thousandths, so that 99.9 of 1000 is 999 and not a little more.
-            while place < len(order) and seen >= max(1, ceil(round(wanted[order[place]] * 1000) * timed / 100_000)):
-                # What was rounded must not lie outside what was seen.
-                found[order[place]] = min(max(key, self.lowest), self.highest)
-                place += 1
-        return found
+        # What was rounded must not lie outside what was seen.
+        return [min(max(each, self.lowest), self.highest) for each in found]
 
     def pack(self) -> list[object]:
         """Return what `unpack` takes: lists and numbers, for a message or a file."""

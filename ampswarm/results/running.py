@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ampswarm.results.histogram import Histogram
+from ampswarm.results.histogram import Histogram, bucket
 from ampswarm.results.timeline import Cell, Key, Timeline
 
 Row = list[float]
@@ -43,7 +43,7 @@ class RunningRows:
 
 
 def _row(histogram: Histogram) -> Row:
-    return [histogram.count, histogram.failures, *histogram.percentiles(_PERCENTS)]
+    return [histogram.count, histogram.failures, *(bucket(each) for each in histogram.percentiles(_PERCENTS))]
 
 
 class RunningTotals:

@@ -262,9 +262,8 @@ def judge(slo: Slo, timeline: Timeline, seconds: float) -> Judgement:
         timeline: of the run.
         seconds: how long the run took.
     """
-    totals = {
-        key: timeline.total(key, after=slo.after, before=slo.before) for key in matching(slo, timeline.seen())
-    }  # fmt: skip
+    after, before = times_of(slo, timeline, seconds)
+    totals = {key: timeline.total(key, after=after, before=before) for key in matching(slo, timeline.seen())}
     return judge_totals(slo, totals, span_of(slo, timeline, seconds))
 
 
@@ -293,10 +292,23 @@ def judge_totals(slo: Slo, totals: Mapping[Key, Histogram], span: float) -> Judg
     return Judgement(slo, outcome, value, name, histogram.count, is_few=_is_few(slo.metric, histogram))
 
 
+def times_of(slo: Slo, timeline: Timeline, seconds: float) -> tuple[float, float]:
+    """Return between which times an SLO looks at what was counted, as `Timeline.total` takes them.
+
+    A rate looks at whole windows of the run alone: what comes when it has stopped, such as a thousand last
+    StopTransactions, comes in no time.
+    """
+    if slo.metric != "rate" or slo.before <= seconds:
+        return slo.after, slo.before
+    _, end = timeline.whole(0.0, seconds)
+    return slo.after, float(end) if end else slo.before
+
+
 def span_of(slo: Slo, timeline: Timeline, seconds: float) -> float:
-    """Return how many seconds the whole windows are that an SLO looks at."""
-    begin, end = timeline.whole(slo.after, min(slo.before, seconds))
-    return (seconds if slo.before >= seconds else end) - begin
+    """Return how many seconds those are: of whole windows, from when the timeline was begun anew for the last time."""
+    after, before = times_of(slo, timeline, seconds)
+    begin, end = timeline.whole(max(after, timeline.since), min(before, seconds))
+    return (seconds if before >= seconds else end) - begin
 
 
 def matching(slo: Slo, keys: Iterable[Key]) -> list[Key]:

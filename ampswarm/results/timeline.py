@@ -38,6 +38,8 @@ class Timeline:
     def __init__(self) -> None:
         self.width = 1
         """Seconds of a window."""
+        self.since = 0.0
+        """When it was begun anew, in seconds since the test began."""
         self._windows: dict[int, dict[Key, Histogram]] = {}
         # How often something was added to a window that is not the current one; and to which timeline of all.
         self._versions: dict[int, int] = {}
@@ -95,9 +97,10 @@ class Timeline:
             else:
                 window[key] = histogram
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, since: float = 0.0) -> None:
+        """Forget everything; what comes now is that since a time of the test."""
         self.__init__()  # type: ignore[misc]
+        self.since = since
 
     def seen(self) -> list[Key]:
         """Return every type and name that was seen, in order."""

@@ -42,8 +42,9 @@ def test_the_number_of_connections_that_a_central_system_takes_is_found(tmp_path
     """`--max-connections`: the fleet steps over it, comes back, and holds the edge for longer."""
     with CentralSystem(tmp_path / "cs.log", "--boot-interval", "1", "--max-connections", str(LIMIT)) as central_system:
         run = search(
-            tmp_path, central_system, "--capacity-from", "36", "--capacity-step", "8", "--capacity-to", "1000",
-            "--capacity-precision", "10", "--capacity-hold", "1", "--capacity-patience", "4", "--capacity-p99", "10",
+            tmp_path, central_system, "--capacity-from", "16", "--capacity-step", "16", "--capacity-to", "1000",
+            "--capacity-precision", "10", "--capacity-hold", "1", "--capacity-patience", "4",
+            *("--slo", "OCPP/* p99 < 10s"),
             *("--report-json", str(tmp_path / "run.json"), "--junit-xml", str(tmp_path / "run.xml")),
             *("--summary-md", str(tmp_path / "run.md")),
         )  # fmt: skip
@@ -174,6 +175,7 @@ def test_a_search_that_is_ended_has_its_evidence(central_system: CentralSystem, 
             "--arrivals-of: messages are Heartbeat, MeterValues",
         ),
         (["--arrivals", "constant 5/s"], "--arrivals: a search for capacity has arrivals of its own"),
+        (["--slo", "OCPP/* p99 < 1s after 5s"], "a search judges each load in its own time: neither after nor before"),
         (["--capacity-out", "/proc/no"], "--capacity-out /proc/no: No such file or directory"),
     ],
 )

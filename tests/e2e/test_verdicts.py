@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -340,6 +341,25 @@ def test_the_aggregated_row_counts_each_sample_once(central_system: CentralSyste
     assert rows["WS/tcp"].requests == rows["WS/upgrade"].requests == rows["WS/connect"].requests == 5
     # Below a millisecond, and with more than one digit.
     assert 0 < rows["WS/tcp"].average < rows["WS/connect"].average
+
+
+def test_locusts_files_say_what_the_report_says_to_the_last_sample(
+    central_system: CentralSystem, tmp_path: Path
+) -> None:
+    """Counts and percentiles of each row: a pipeline that reads the CSV comes to the same verdict."""
+    run = run_locust(tmp_path, "--headless", "-u", "20", "-t", "4s", "--host", central_system.url, *files(tmp_path)[:2])
+    rows = load(tmp_path / "report.json").data["statistics"]
+    with Path(f"{run.csv_prefix}_stats.csv").open() as file:
+        lines = {(line["Type"], line["Name"]): line for line in csv.DictReader(file)}
+    assert len(rows) == len(lines) - 1  # without Aggregated
+    for row in rows:
+        line = lines[row["type"], row["name"]]
+        assert int(line["Request Count"]) == row["count"]
+        for column, percent in (("50%", "50"), ("95%", "95"), ("99%", "99"), ("99.9%", "99.9")):
+            assert float(line[column]) == pytest.approx(row["percentiles_ms"][percent], rel=0.006), (
+                row["name"],
+                column,
+            )
 
 
 def test_a_storm_that_never_came_is_no_pass(central_system: CentralSystem, tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def test_a_worker_whose_master_is_gone_ends(witness: CentralSystem, tmp_path: Pa
         until(lambda: witness.connections == FLEET)
         os.killpg(master.process.pid, signal.SIGKILL)
         run = worker.wait()
+    # What it measured last has reached nobody.
+    assert run.status == 4, run.output
     assert "Traceback" not in run.output
     ends = {line["why"] for line in witness.lines("disconnected") if "why" in line}
     assert ends == {"closed by the charge point with 1000"}
@@ -172,7 +174,12 @@ def test_a_worker_that_runs_for_a_master_before_is_sent_away(witness: CentralSys
     with swarm.master(workers=1) as master, swarm.worker(1) as left_over:
         until(lambda: witness.connections == FLEET)
         os.killpg(master.process.pid, signal.SIGKILL)
-        with swarm.master(workers=1, name="next"):
+        with swarm.master(workers=1, name="next") as after, swarm.worker(2):
             left_over.wait()
-            assert witness.connections == 0
+            until_it_stays(lambda: witness.connections == FLEET)
             assert "it is told to quit" in (tmp_path / "next.log").read_text()
+            after.process.terminate()
+            assert f"{FLEET} of {FLEET} charge points were online" in after.wait().output
+    boots = booted(witness)
+    assert (len(boots), len(set(boots))) == (2 * FLEET, FLEET)
+    assert witness.summary()["events"].get("connections replaced") is None

@@ -130,6 +130,23 @@ def test_what_counts_as_worse(
     assert expected == found
 
 
+def test_what_has_nothing_in_common_any_more_is_told_apart_however_short_it_was() -> None:
+    """Boots are over with the ramp: ten times slower than they were must not be unclear."""
+
+    def ramp(milliseconds: float) -> Report:
+        timeline = Timeline()
+        for place in range(50):
+            timeline.add("OCPP", "BootNotification", place / 10, milliseconds * (1 + place / 100))
+        return report_of(timeline)
+
+    slower = compare(ramp(2.0), ramp(20.0))
+    assert changed(slower, Change.WORSE) >= {("OCPP/BootNotification", metric) for metric in ("mean", "p50", "p99")}
+    faster = compare(ramp(20.0), ramp(2.0))
+    assert changed(faster, Change.BETTER) >= {("OCPP/BootNotification", metric) for metric in ("mean", "p50", "p99")}
+    # Twice as slow may be what else the machine had to do in these five seconds.
+    assert not changed(compare(ramp(2.0), ramp(4.0)), Change.WORSE)
+
+
 def test_what_is_too_short_to_tell_is_unclear() -> None:
     """Ten seconds say little of the next ten: shown, and no reason to fail."""
     comparison = compare(steady({"Boot": (50, 50.0, 0)}, 10), steady({"Boot": (50, 90.0, 0)}, 10))

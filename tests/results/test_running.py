@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampswarm.results import timeline as timelines
-from ampswarm.results.histogram import Histogram
+from ampswarm.results.histogram import Histogram, bucket
 from ampswarm.results.running import RunningRows, RunningTotals
 from ampswarm.results.timeline import Timeline
 
@@ -52,9 +52,13 @@ def test_what_is_told_on_the_way_is_what_is_there(
                 assert dumped(totals.totals()) == dumped(expected)
                 shown = {(begin, key): row for begin, cells in rows.windows() for key, row in cells.items()}
                 there = {
-                    (begin, key): [histogram.count, histogram.failures, *histogram.percentiles([50, 95, 99])]
+                    (begin, key): [
+                        found.count,
+                        found.failures,
+                        *map(bucket, found.percentiles([50, 95, 99])),
+                    ]
                     for key in timeline.seen()
-                    for begin, histogram in timeline.windows(key)
+                    for begin, found in timeline.windows(key)
                 }
                 assert shown == there
 

@@ -149,3 +149,26 @@ def test_a_judgement_reads_as_a_line() -> None:
     )
     assert str(judge(parse_slo("OCPP/Reset p50 < 1s"), a_run(), 100.0)) == "no sample: OCPP/Reset p50 < 1s"
     assert Outcome("no sample") is Outcome.NO_SAMPLE
+
+
+def test_a_rate_is_that_of_the_run_and_not_of_its_end() -> None:
+    """A thousand StopTransactions when it has stopped are counted, and come in no time."""
+    timeline = Timeline()
+    for tenth in range(100):
+        timeline.add("OCPP", "Heartbeat", tenth / 10, 1.0)
+    for _ in range(500):
+        timeline.add("OCPP", "StopTransaction", 10.05, 1.0)
+    for after in ("after 5s", "after 9s", ""):
+        judgement = judge(parse_slo(f"OCPP/* rate <= 11/s {after}"), timeline, 10.04)
+        assert judgement.outcome.value == "held", after
+        assert judgement.value == pytest.approx(10.0)
+    assert judge(parse_slo("OCPP/* count > 599"), timeline, 10.04).outcome.value == "held"
+
+
+def test_a_rate_counts_from_when_the_statistics_were_reset() -> None:
+    """`--reset-stats` after a long ramp: seconds that nothing was kept of are none."""
+    timeline = Timeline()
+    timeline.clear(60.0)
+    for second in range(60, 100):
+        timeline.add("OCPP", "Heartbeat", second + 0.5, 1.0)
+    assert judge(parse_slo("OCPP/* rate >= 1/s"), timeline, 100.0).value == pytest.approx(1.0)

@@ -8,6 +8,8 @@ export const CONDITION_COLORS = {
   charging: "#009e73", faulted: "#d55e00", off: "#444444",
 };
 const MOST_POINTS = 400;
+/** What each is called, its column in a row of a series, and its color. */
+const PERCENTILES = [["p50", 3, PALETTE[0]], ["p95", 4, PALETTE[2]], ["p99", 5, PALETTE[5]]];
 
 /** Seconds as m:ss or h:mm:ss. */
 export function clock(seconds) {
@@ -122,14 +124,14 @@ export function latencyLines(series, name) {
   const lines = [];
   const of = (kind, column) => (series.get(`${kind}/${name}`) ?? []).filter(row => row[1] > 0).map(row => [row[0], row[column]]);
   for (const [kind, words, isDue] of [["OCPP", "wire", false], ["DUE", "due", true]]) {
-    for (const [percent, column, hue] of [["p50", 3, PALETTE[0]], ["p95", 4, PALETTE[1]], ["p99", 5, PALETTE[5]]]) {
+    for (const [percent, column, hue] of PERCENTILES) {
       const points = of(kind, column);
       if (points.length) lines.push({ label: `${words} ${percent}`, points, color: hue, isDue });
     }
   }
   if (!lines.length) {
     for (const [key, rows] of series) {
-      if (key === name) for (const [percent, column, hue] of [["p50", 3, PALETTE[0]], ["p95", 4, PALETTE[1]], ["p99", 5, PALETTE[5]]]) lines.push({ label: percent, points: rows.filter(row => row[1] > 0).map(row => [row[0], row[column]]), color: hue });
+      if (key === name) for (const [percent, column, hue] of PERCENTILES) lines.push({ label: percent, points: rows.filter(row => row[1] > 0).map(row => [row[0], row[column]]), color: hue });
     }
   }
   return lines;

@@ -205,7 +205,7 @@ async function ask(method, where, body, said) {
   try {
     const answer = await fetch(where, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
     const words = await answer.json();
-    put(said, answer.ok ? words.message ?? "done" : words.message ?? `it answers ${answer.status}`);
+    put(said, answer.ok ? words.message ?? "it is in force" : words.message ?? `it answers ${answer.status}`);
   } catch (error) {
     put(said, `Locust does not answer: ${error.message}`);
   }

@@ -1,0 +1,217 @@
+"""The Fleet tab and the live page in a real browser, while a fleet runs on two workers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import Browser
+from tests.fakes.locust_page import LocustPage
+from tests.processes import CentralSystem, Locust, free_port, until
+
+FLEET = 30
+BASE = "/swarm"
+ENTER = "\ue007"
+CHARGING = """
+from locust import task
+from ampswarm.load import ChargePointUser, Vehicle
+
+class Station(ChargePointUser):
+    @task
+    def charge(self):
+        if self.charge_point and self.number % 3 == 0:
+            self.plug_in(Vehicle(soc=20))
+            self.start_charging("TAG1")
+        self.sleep(1000)
+"""
+LOGIN = """
+import os
+from flask import Blueprint, request, redirect
+from flask_login import UserMixin, login_user
+from locust import events
+from ampswarm.load import ChargePointUser
+
+class Station(ChargePointUser):
+    pass
+
+class Someone(UserMixin):
+    def get_id(self):
+        return "someone"
+
+@events.init.add_listener
+def on_init(environment, web_ui, **_):
+    if web_ui:
+        web_ui.app.config["SECRET_KEY"] = os.urandom(16).hex()
+        web_ui.login_manager.user_loader(lambda user_id: Someone())
+        environment.web_ui.auth_args = {"username_password_callback": "/enter"}
+
+        @web_ui.app.route("/enter", methods=["GET", "POST"])
+        def enter():
+            login_user(Someone())
+            return redirect("/")
+"""
+
+
+class Scene:
+    """A central system, a master with a web UI below a base path, and two workers."""
+
+    def __init__(self, folder: Path, opened: ExitStack) -> None:
+        (folder / "charging.py").write_text(CHARGING)
+        port, page_port = str(free_port()), free_port()
+        self.url = f"http://127.0.0.1:{page_port}{BASE}"
+        self.page = LocustPage(page_port, BASE)
+        self.central_system = opened.enter_context(CentralSystem(folder / "cs.log", "--boot-interval", "1"))
+        master = (
+            *("--master", "--expect-workers", "2", "--master-bind-port", port, "--web-host", "127.0.0.1"),
+            *("--web-port", str(page_port), "--web-base-path", BASE, "--autostart", "-u", f"{FLEET}", "-r", f"{FLEET}"),
+            *("--reconnect-max", "2", "--operator-api", self.central_system.admin, "--host", self.central_system.url),
+            *("--slo", "OCPP/Heartbeat p99 < 60s", "--slo", "FLOW/online max < 1us"),
+        )
+        worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
+        for name, args in (("master", master), ("one", worker), ("two", worker)):
+            opened.enter_context(Locust(folder, *args, locustfile=folder / "charging.py", name=name))
+        until(self.page.is_there)
+        until(lambda: self.total()["charging"] == FLEET // 3)
+
+    def total(self) -> dict[str, Any]:
+        """Return the sum of the fleet, as `fleet.json` has it."""
+        total: dict[str, Any] = json.loads(self.page.get("/ampswarm/fleet.json"))["total"]
+        return total
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """One run for all tests."""
+    with ExitStack() as opened:
+        yield Scene(tmp_path_factory.mktemp("live"), opened)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Browser]:
+    """One browser for all tests; skipped where there is none, but not in CI."""
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(running: Browser, scene: Scene) -> Iterator[Browser]:
+    """A test must leave nothing on the console, and ask nobody but Locust."""
+    running.open("about:blank")
+    running.console()
+    running.requested()
+    yield running
+    assert running.console() == []
+    requested = [url for url in running.requested() if not url.startswith(("about:", "data:", "chrome:"))]
+    assert requested
+    assert [url for url in requested if not url.startswith(scene.url)] == []
+
+
+def rows(browser: Browser, selector: str) -> list[list[str]]:
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map(row => [...row.cells].map(each => each.innerText))"
+    )
+    found: list[list[str]] = browser.run(script, selector)
+    return found
+
+
+def test_what_the_page_shows_is_what_the_fleet_is_at(browser: Browser, scene: Scene) -> None:
+    """Figures, table and charts, with those of `fleet.json`; SLOs as they stand."""
+    browser.open(f"{scene.url}/ampswarm/live")
+    browser.wait_for_text("#figure-all", f"{FLEET}")
+    browser.wait_for_text("#figure-online", f"{FLEET}")
+    until(lambda: len(rows(browser, "#fleet tbody tr")) == 3)
+    until(lambda: rows(browser, "#fleet tbody tr")[-1][1:9] == [str(round(scene.total()[each])) for each in (
+        "charge_points", "offline", "connecting", "booting", "online", "charging", "faulted", "off",
+    )])  # fmt: skip
+    workers = [row for row in rows(browser, "#fleet tbody tr") if row[0] != "all"]
+    assert sum(int(row[1]) for row in workers) == FLEET
+    assert {row[-1] for row in workers} == {"valid"}
+    slos = rows(browser, "#slos tbody tr")
+    assert [row[:2] for row in slos] == [["OCPP/Heartbeat p99 < 60s", "held"], ["FLOW/online max < 1us", "missed"]]
+    # Something is drawn in each chart, but for that of a storm that has not been.
+    drawn = "return Chart.getChart(arguments[0]).data.datasets.reduce((sum, each) => sum + each.data.length, 0)"
+    for chart in ("fleet", "latency", "rate", "generators"):
+        until(lambda chart=chart: browser.run(drawn, f"chart-{chart}") > 0)  # type: ignore[misc]
+    assert "Heartbeat" in browser.texts("#row option")
+
+
+def test_a_storm_and_chaos_at_a_click(browser: Browser, scene: Scene) -> None:
+    """A share is cut and its recovery is drawn; the central system does what it is told, until it is told otherwise."""
+    browser.open(f"{scene.url}/ampswarm/live")
+    browser.find("#cut").click()
+    browser.wait_for_text("#storm-said", "it comes: share=50% kind=network")
+    browser.wait_for_text("#storm-title", "Recovery from storm 1 (share=50% kind=network)")
+    until(lambda: [each["back"] for each in scene.page.storms()] == [each["hit"] for each in scene.page.storms()])
+    until(lambda: browser.run("return Chart.getChart('chart-storm').data.datasets[0]?.data.at(-1)?.y") == 100)
+    browser.find("#chaos button").click()
+    browser.wait_for_text("#chaos-said", "it is in force")
+    status, chaos = scene.central_system.request("GET", "/api/v1/chaos")
+    assert (status, chaos["configuration"]["delays"][0]["seconds"]) == (200, 0.5)
+    browser.find("#calm").click()
+    browser.wait_for_text("#chaos-said", "no chaos any more")
+    assert not scene.central_system.request("GET", "/api/v1/chaos")[1]
+
+
+def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:
+    """Beside Locust's statistics, in its style; also as a file, and after a reset of the statistics."""
+    browser.open(f"{scene.url}/?tab=fleet")
+    browser.wait_for_text("main, body", "Waiting for boot")
+    until(lambda: any(cells[0] == "all" and cells[1] == f"{FLEET}" for cells in rows(browser, "table tbody tr")))
+    assert browser.find(f"a[href='{BASE}/ampswarm/live']").text == "Live"
+    lines = list(csv.DictReader(io.StringIO(scene.page.get("/ampswarm/fleet.csv"))))
+    assert [line["Generator"].split()[0] for line in lines] == ["worker", "worker", "all"]
+    assert [int(line["Charge points"]) for line in lines] == [FLEET // 2, FLEET // 2, FLEET]
+    scene.page.get("/stats/reset")
+    assert scene.total()["charge_points"] == FLEET
+
+
+def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> None:
+    """Nothing is out of reach without a mouse, and nothing wider than a narrow screen."""
+    browser.command("POST", "/window/rect", {"width": 500, "height": 900})
+    browser.open(f"{scene.url}/ampswarm/live")
+    browser.wait_for_text("#figure-all", f"{FLEET}")
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    until(lambda: bool(browser.find_all("#fleet th button")))
+    by_number = browser.find_all("#fleet th button")[1]
+    by_number.type(ENTER)
+    assert browser.run("return document.querySelectorAll('#fleet th')[1].getAttribute('aria-sort')") == "descending"
+    by_number.type(ENTER)
+    assert browser.run("return document.querySelectorAll('#fleet th')[1].getAttribute('aria-sort')") == "ascending"
+    named = "each => each.ariaLabel ?? each.labels?.[0]?.innerText"
+    assert all(browser.run(f"return [...document.querySelectorAll('canvas, input, select')].map({named})"))
+    browser.command("POST", "/window/rect", {"width": 1280, "height": 1000})
+
+
+def test_other_sites_cannot_change_anything(scene: Scene) -> None:
+    """A page of somebody else's in the same browser; and a mistake is one line."""
+    headers = {"Content-Type": "application/json", "Origin": "http://evil.example"}
+    assert scene.page.request("PUT", "/ampswarm/chaos", b"{}", headers)[0] == 403
+    ours = {"Content-Type": "application/json"}
+    assert scene.page.request("PUT", "/ampswarm/chaos", b"7", ours)[0] == 415
+    status, body = scene.page.request("PUT", "/ampswarm/chaos", b'{"delays": 7}', ours)
+    assert status == 422
+    assert json.loads(body)["message"]
+    assert scene.page.request("GET", "/ampswarm/live/../plugin.py")[0] == 404
+    assert scene.page.request("GET", "/ampswarm/live/live.html")[0] == 404
+
+
+def test_behind_a_login_nothing_is_told(tmp_path: Path) -> None:
+    """`--web-login`: what Locust does not show, this does not either."""
+    (tmp_path / "login.py").write_text(LOGIN)
+    port = free_port()
+    options = ("--web-host", "127.0.0.1", "--web-port", str(port), "--web-login", "--host", "ws://127.0.0.1:9")
+    with Locust(tmp_path, *options, locustfile=tmp_path / "login.py"):
+        page = LocustPage(port)
+        until(page.is_there)
+        paths = ("live", "live.json", "live/live.js", "fleet.json", "fleet.csv", "chaos", "storm", "storms")
+        for path in paths:
+            status, body = page.request("GET", f"/ampswarm/{path}")
+            assert status == 200
+            assert '"isAuthPage"' in body or "authArgs" in body, path
