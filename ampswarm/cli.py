@@ -13,7 +13,8 @@ import orjson
 
 from ampswarm.results.compare import DEFAULT_THRESHOLD, compare
 from ampswarm.results.compare_table import to_text
-from ampswarm.results.report import BadReport, Report, Status, load
+from ampswarm.results.html import to_html
+from ampswarm.results.report import BadReport, Report, Status, load, write_whole
 
 EXIT_BAD_INPUT: Final = 2
 EXIT_WORSE: Final = 3
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ampswarm", description="What to do with the results of Ampswarm's runs.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_compare(commands.add_parser)
+    _add_report(commands.add_parser)
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -78,6 +80,31 @@ def _compare(options: argparse.Namespace) -> int:
     if invalid:
         return EXIT_INVALID
     return EXIT_WORSE if comparison.is_worse else 0
+
+
+def _add_report(add: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add(
+        "report",
+        help="make the HTML report of a run from its JSON, or that of two runs side by side",
+        description="Make one HTML file that explains a run, or two runs side by side, from what --report-json wrote.",
+        epilog="Exit status: 0 it is written, 2 a file or an option is wrong.",
+    )
+    parser.add_argument("first", type=Path, metavar="A.json", help="report of a run (--report-json)")
+    parser.add_argument("second", type=Path, metavar="B.json", nargs="?", help="report of another run, beside it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: A.html, or A-B.html)")
+    parser.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    paths = [each for each in (options.first, options.second) if each is not None]
+    reports = [load(each) for each in paths]
+    out: Path = options.out or options.first.with_name("-".join(each.stem for each in paths) + ".html")
+    try:
+        write_whole(out, to_html(*reports))
+    except OSError as error:
+        raise BadReport(f"--out {out}: {error.strerror}") from None
+    sys.stdout.write(f"{out}\n")
+    return 0
 
 
 def _reason(report: Report) -> str:

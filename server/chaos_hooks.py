@@ -10,6 +10,7 @@ from typing import Final
 
 from ampswarm.ocppj.errors import ErrorCode, OcppError
 from ampswarm.ocppj.frames import Call, Frame
+from server.alarm import Alarm
 from server.authentication import CHALLENGE
 from server.chaos import Chaos, Fate
 from server.connections import CentralSystem, Connection
@@ -25,13 +26,14 @@ class LateAnswers:
     """Answers that wait for their time. Those of a connection that is gone are forgotten with it."""
 
     def __init__(self) -> None:
-        self._timers: dict[Connection, dict[int, asyncio.TimerHandle]] = {}
+        self._timers: dict[Connection, dict[int, asyncio.Handle]] = {}
         self._numbers = count()
+        self._alarm = Alarm()
 
     def send(self, connection: Connection, texts: Sequence[bytes], delay: float) -> None:
         """Send texts after `delay` seconds."""
         number = next(self._numbers)
-        timer = asyncio.get_running_loop().call_later(delay, self._due, connection, number, texts)
+        timer = self._alarm.call_later(delay, self._due, connection, number, texts)
         self._timers.setdefault(connection, {})[number] = timer
 
     def forget(self, connection: Connection) -> None:

@@ -11,19 +11,16 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from ampswarm.load.operator_http import ask
 from ampswarm.load.web_pages import foreign, pages
+from ampswarm.page import asset
 from ampswarm.results.census import CONDITIONS
 from ampswarm.results.running import RunningRows
 from ampswarm.results.slo import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from flask import Response
 
     from ampswarm.load.fleet import Fleet
@@ -35,16 +32,6 @@ _ASSETS: Final = {
     "charts.js": "text/javascript",
     "chart.js": "text/javascript",
 }
-_TIMEOUT: Final = 5.0
-"""Seconds for the operator API."""
-
-
-def asset(name: str) -> bytes:
-    """Return a part of the page."""
-    if name == "chart.js":
-        # Chart.js, as the package chartkick has it; without importing its part for Django.
-        return files("chartkick").joinpath("django/static/chartkick/Chart.bundle.js").read_bytes()
-    return files("ampswarm.load").joinpath("page", name).read_bytes()
 
 
 class Live:
@@ -167,34 +154,7 @@ def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noq
         body = request.get_json(silent=True) if request.method == "PUT" else None
         if request.method == "PUT" and not isinstance(body, dict):
             return make_response(jsonify({"message": "what is wanted is JSON: chaos, as a file has it"}), 415)
-        status, answer = _ask(fleet, request.method, body)
+        status, answer = ask(fleet.environment.parsed_options, request.method, "/chaos", body)
         return make_response(jsonify(answer), status)
 
     web_ui.app.register_blueprint(routes)
-
-
-def _ask(fleet: Fleet, method: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
-    """Ask the bundled central system's operator API about its chaos; return status and answer, or why there is none."""
-    options = fleet.environment.parsed_options
-    assert options is not None
-    headers = {"Content-Type": "application/json"}
-    if options.operator_token:
-        headers["Authorization"] = f"Bearer {options.operator_token}"
-    data = None if body is None else json.dumps(body).encode()
-    url = f"{options.operator_api.rstrip('/')}/api/v1/chaos"
-    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http, as the option demands
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=_TIMEOUT) as answer:
-            text = answer.read()
-            return 200, json.loads(text) if text else {"message": "no chaos any more"}
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read()
-        try:
-            words = json.loads(said)["error"]["message"]
-        except (ValueError, KeyError, TypeError):
-            words = f"the operator API answered {error.code}"
-        return 502 if error.code >= 500 else error.code, {"message": words}
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or error
-        return 502, {"message": f"no operator API answers at {options.operator_api} (--operator-api): {why}"}

@@ -195,6 +195,8 @@ OPTIONS: Final = (
             "File with SLOs, one a line", in_web_ui=False),
     _Option("--report-json", "AMPSWARM_REPORT_JSON", "", str,
             "Write everything about the run to this file, as JSON", in_web_ui=False),
+    _Option("--report-html", "AMPSWARM_REPORT_HTML", "", str,
+            "Write a report for people to this file: HTML, with all that it needs in it", in_web_ui=False),
     _Option("--junit-xml", "AMPSWARM_JUNIT_XML", "", str,
             "Write the verdict to this file, as JUnit XML", in_web_ui=False),
     _Option("--summary-md", "AMPSWARM_SUMMARY_MD", "", str,

@@ -22,6 +22,7 @@ from ampswarm.load.fleet_page import add_fleet_page
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
+from ampswarm.load.ledger_section import ledger_of_target
 from ampswarm.load.live_page import add_live_page
 from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.online_verdict import OnlineVerdict
@@ -159,6 +160,8 @@ def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
     judge.sections |= {
         "calls": fleet.calls.as_dict,
         "fleet": lambda: online.last,
+        "fleet_history": lambda: list(fleet.census.census.history()),
+        "ledger": lambda: ledger_of_target(environment, judge.began),
         "generators": fleet.health.section,
         "storms": fleet.storms.section,
     }

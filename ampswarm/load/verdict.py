@@ -6,6 +6,7 @@ import argparse
 import logging
 import platform
 import re
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from locust.stats import StatsError
 from ampswarm.load.options import InvalidOption
 from ampswarm.results.doubt import doubt
 from ampswarm.results.histogram import Histogram
+from ampswarm.results.html import to_html
 from ampswarm.results.junit import to_junit
 from ampswarm.results.markdown import to_markdown
 from ampswarm.results.report import Finding, Report, Status, Verdict, build, write_whole
@@ -47,6 +49,8 @@ _SECRETS: Final = ("auth", "credential", "key", "login", "pass", "pwd", "secret"
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 """In a URL, whatever option has it."""
 _SIMPLE: Final = (str, int, float, bool, list)
+_NOT_REPEATED: Final = frozenset({"locustfile", "only_summary"})
+"""Options that a command line has in another way, or that were set by what ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Wanted:
 
     slos: tuple[Slo, ...]
     files: Mapping[str, Path]
-    """`report_json`, `junit_xml` and `summary_md`, those that are wanted."""
+    """`report_json`, `report_html`, `junit_xml` and `summary_md`, those that are wanted."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Wanted:
@@ -77,7 +81,7 @@ class Wanted:
             if not found:
                 raise InvalidOption(f"--slo-file {options.slo_file}: there is no SLO in it")
             slos += found
-        names = ("report_json", "junit_xml", "summary_md")
+        names = ("report_json", "report_html", "junit_xml", "summary_md")
         files = {name: Path(getattr(options, name)) for name in names if getattr(options, name)}
         for name, path in files.items():
             _check_writable(f"{_flag(name)} {path}", path)
@@ -171,6 +175,11 @@ class Judge:
     def slos(self) -> tuple[Slo, ...]:
         """What the run has to hold."""
         return self._wanted.slos
+
+    @property
+    def began(self) -> float:
+        """When the last test began, in seconds since 1970."""
+        return self._began
 
     def _begin(self) -> None:
         self._is_judged = False
@@ -271,6 +280,7 @@ class Judge:
                     "system": f"{platform.system()} {platform.release()} {platform.machine()}",
                 },
                 "options": _public(environment.parsed_options),
+                "command": _command(environment),
             },
             verdict=verdict,
             exit_status=status,
@@ -282,6 +292,7 @@ class Judge:
     def _write(self, report: Report) -> None:
         writers: dict[str, Callable[[Path], None]] = {
             "report_json": report.save,
+            "report_html": lambda path: write_whole(path, to_html(report)),
             "junit_xml": lambda path: write_whole(path, to_junit(report)),
             "summary_md": lambda path: write_whole(path, to_markdown(report).encode()),
         }
@@ -296,6 +307,24 @@ class Judge:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _command(environment: Environment) -> str:
+    """Return a command line that would run it again: what is not as it is by default, without secrets."""
+    parts = ["locust", "-f", *(environment.parsed_locustfiles or [environment.locustfile or "locustfile.py"])]
+    public = _public(environment.parsed_options)
+    for action in get_parser()._actions:  # noqa: SLF001  as in `_public`
+        value = public.get(action.dest)
+        if not action.option_strings or action.dest in _NOT_REPEATED or value in (None, "", [], action.default):
+            continue
+        flag = max(action.option_strings, key=len)
+        if action.nargs == 0:
+            parts.append(flag)
+        elif isinstance(value, list):
+            parts += [text for each in value for text in (flag, str(each))]
+        else:
+            parts += [flag, str(value)]
+    return shlex.join(parts)
 
 
 def _public(options: argparse.Namespace | None) -> dict[str, Any]:

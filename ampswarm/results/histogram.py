@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 _FINEST: Final = 0.001
 """Milliseconds: what a clock can tell."""
@@ -27,7 +27,7 @@ def bucket(milliseconds: float) -> float:
     return round(milliseconds, 3)
 
 
-def nearest_ranks(counts: Mapping[float, int], percents: Iterable[float]) -> list[float]:
+def nearest_ranks(counts: Mapping[Any, int], percents: Iterable[float]) -> list[float]:
     """Return for each of `percents` of 100 the time within which so many were; 0 for none.
 
     Args:

@@ -200,12 +200,12 @@ function draw() {
   requestAnimationFrame(next);
 }
 
-async function ask(method, where, body, said) {
+async function ask(method, where, body, said, done = "it is in force") {
   put(said, "…");
   try {
     const answer = await fetch(where, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
     const words = await answer.json();
-    put(said, answer.ok ? words.message ?? "it is in force" : words.message ?? `it answers ${answer.status}`);
+    put(said, answer.ok ? words.message ?? done : words.message ?? `it answers ${answer.status}`);
   } catch (error) {
     put(said, `Locust does not answer: ${error.message}`);
   }
@@ -223,7 +223,7 @@ find("chaos").addEventListener("submit", event => {
   event.preventDefault();
   ask("PUT", "chaos", CHAOS[new FormData(event.target).get("preset")], "chaos-said");
 });
-find("calm").addEventListener("click", () => ask("DELETE", "chaos", null, "chaos-said"));
+find("calm").addEventListener("click", () => ask("DELETE", "chaos", null, "chaos-said", "no chaos any more"));
 find("row").addEventListener("change", draw);
 document.addEventListener("visibilitychange", draw);
 look();

@@ -1,0 +1,151 @@
+// The report of a run, or of two side by side: the verdict first.
+
+const { runs, differences } = JSON.parse(document.getElementById("data").textContent);
+const root = document.getElementById("report");
+const VERDICTS = {
+  passed: "Passed: every SLO held", missed: "Missed", invalid: "Invalid: the numbers cannot be trusted", none: "Not judged: there was no SLO",
+};
+const drawn = [];
+
+/** An element with attributes and children; texts are texts, whatever is in them. */
+function make(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children.filter(each => each !== null && each !== undefined));
+  return node;
+}
+
+const words = value => value === null || value === undefined ? "" : typeof value === "number" ? short(value) : typeof value === "object" ? JSON.stringify(value) : String(value);
+
+/** A table; columns are [title, cell of a row, class of it]. */
+function table(columns, rows) {
+  const isNumber = columns.map(([, cell]) => rows.length > 0 && rows.every(row => typeof cell(row) === "number"));
+  const head = make("tr", {}, ...columns.map(([title], index) => make("th", { scope: "col", class: isNumber[index] ? "number" : "" }, title)));
+  const body = rows.map(row => make("tr", {}, ...columns.map(([, cell, style], index) => make("td", { class: `${isNumber[index] ? "number" : ""} ${style ? style(row) : ""}` }, words(cell(row))))));
+  return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
+}
+
+const pairs = object => table([["", ([key]) => key], ["", ([, value]) => value]], Object.entries(object));
+
+/** The same of each run, beside each other. */
+function section(title, ofRun) {
+  const parts = runs.map(ofRun);
+  if (!parts.some(Boolean)) return;
+  root.append(make("h2", {}, title));
+  root.append(runs.length === 1 ? parts[0] : make("div", { class: "runs" }, ...parts.map((part, index) => make("div", {}, make("p", { class: "dim" }, nameOf(runs[index], index)), part ?? make("p", { class: "dim" }, "nothing")))));
+}
+
+const nameOf = (run, index) => `${"AB"[index]}: ${run.name || run.run.began}`;
+
+function verdictOf(run) {
+  const { verdict, run: what } = run;
+  const heading = verdict.found ? `${VERDICTS[verdict.status].split(":")[0]}: ${verdict.found.text}` : VERDICTS[verdict.status];
+  const box = make("div", { class: `verdict ${verdict.status}` }, make("h1", {}, heading));
+  const where = what.host ? ` against ${what.host}` : "";
+  const processes = what.workers === 1 ? "one process" : `${what.workers} processes`;
+  box.append(make("p", {}, `${what.charge_points} charge points of ${what.scenario}${where}, ${clock(what.seconds)} from ${what.began}, ${processes}`));
+  for (const reason of verdict.invalid) box.append(make("p", {}, reason));
+  return box;
+}
+
+function chart(title, options, lines, happened) {
+  if (!lines.length) return null;
+  const canvas = make("canvas", { role: "img", "aria-label": title });
+  const card = make("article", { class: "card" }, make("h3", {}, title), make("div", { class: "chart" }, canvas));
+  drawn.push(() => show(timeChart(canvas, options), lines, happened));
+  return card;
+}
+
+function chartsOf(run) {
+  const series = new Map(Object.entries(run.series));
+  const happened = (run.storms ?? []).map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` }));
+  for (const event of run.events ?? []) happened.push({ at: event.at, label: event.what });
+  const history = run.fleet_history ?? [];
+  const conditions = ["offline", "connecting", "booting", "online", "charging", "faulted", "off"];
+  const calls = run.statistics.filter(row => row.type === "OCPP").sort((a, b) => b.count - a.count).slice(0, 6);
+  const cards = [
+    chart("The fleet by state", { isStacked: true }, conditionLines(conditions, history), happened),
+    chart("Messages per second", { unit: "/s" }, rateLines(series, run.width, run.run.seconds), happened),
+    ...calls.map(row => chart(`Latency of ${row.name}`, { unit: "ms" }, latencyLines(series, row.name), happened)),
+    ...(run.storms ?? []).map(storm => chart(`Recovery from ${storm.title}`, { percent: true, unit: "%", ticks: seconds => `${short(seconds)} s` }, storm.curve ? recoveryLines(storm) : [], [])),
+    chart("Generators", { unit: "ms", right: "%" }, history.some(row => "loop_lag_p99_ms" in row) ? [
+      { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
+      { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
+    ] : [], happened),
+  ];
+  return make("div", { class: "charts" }, ...cards.filter(Boolean));
+}
+
+const style = key => row => row[key].replace(" ", "-");
+
+document.title = document.title || "Ampswarm";
+const heads = runs.map(verdictOf);
+root.append(runs.length === 1 ? heads[0] : make("div", { class: "runs" }, ...heads.map((head, index) => make("div", {}, make("p", { class: "dim" }, nameOf(runs[index], index)), head))));
+
+if (differences) {
+  root.append(make("h2", {}, "From A to B"));
+  for (const line of differences.other_conditions) root.append(make("p", { class: "dim" }, line));
+  const rows = differences.rows;
+  root.append(rows.length ? table([
+    ["row", row => row.row], ["", row => row.metric], ["A", row => row.before], ["B", row => row.after],
+    ["change", row => row.relative === null ? "" : `${row.relative > 0 ? "+" : ""}${short(row.relative * 100)} %`], ["", row => row.change, style("change")],
+  ], rows) : make("p", {}, "Nothing changed beyond noise."));
+}
+
+section("SLOs", run => run.verdict.slos.length ? table([
+  ["SLO", each => each.slo], ["", each => each.outcome, style("outcome")], ["value", each => each.shown + (each.few_samples ? " (few)" : "")],
+  ["worst", each => each.worst], ["samples", each => each.samples],
+], run.verdict.slos) : null);
+
+section("Over time", chartsOf);
+
+section("All rows, in milliseconds", run => table([
+  ["type", row => row.type], ["name", row => row.name], ["count", row => row.count], ["failures", row => row.failures], ["mean", row => row.mean_ms],
+  ["p50", row => row.percentiles_ms["50"]], ["p95", row => row.percentiles_ms["95"]], ["p99", row => row.percentiles_ms["99"]], ["p99.9", row => row.percentiles_ms["99.9"]], ["max", row => row.max_ms],
+], run.statistics));
+
+section("Failures", run => {
+  const rows = run.statistics.flatMap(row => Object.entries(row.errors).map(([text, count]) => ({ row: `${row.type}/${row.name}`, text, count })));
+  return rows.length ? table([["row", each => each.row], ["what", each => each.text], ["count", each => each.count]], rows.sort((a, b) => b.count - a.count)) : null;
+});
+
+section("Storms", run => run.storms?.length ? table([
+  ["storm", each => each.title], ["began", each => clock(each.began)], ["hit", each => each.hit], ["back", each => each.back],
+  ...["50", "90", "99", "100"].map(percent => [`${percent} % back`, each => each.seconds_until[percent] === null ? "never" : `${short(each.seconds_until[percent])} s`]),
+  ["attempts, mean", each => each.attempts.mean], ["refused", each => Object.values(each.refused).reduce((sum, count) => sum + count, 0)],
+], run.storms) : null);
+
+section("What happened", run => run.events?.length ? table([["at", each => clock(each.at)], ["what", each => each.what], ["", ({ at, what, ...more }) => more]], run.events) : null);
+
+section("The central system's ledger", run => {
+  if (!run.ledger) return null;
+  const { sums, anomalies } = run.ledger;
+  const told = Object.entries(sums).filter(([, count]) => count);
+  const part = make("div", {}, told.length ? pairs(Object.fromEntries(told)) : make("p", {}, "nothing"));
+  if (anomalies.length) part.append(make("h3", {}, "Anomalies in this run"), table([["at", each => each.at], ["kind", each => each.kind], ["charge point", each => each.identity], ["", each => each.detail]], anomalies));
+  return part;
+});
+
+section("Load generators", run => {
+  const { generators, warnings = [] } = run.generators ?? {};
+  if (!generators) return null;
+  const rows = Object.entries(generators).map(([name, each]) => ({ name, ...each }));
+  const part = make("div", {}, table([
+    ["generator", each => each.name], ["", each => each.valid ? "valid" : "invalid", each => each.valid ? "held" : "missed"], ["charge points", each => each.worst.charge_points ?? 0],
+    ["worst loop lag p99, ms", each => each.worst.loop_lag_p99_ms ?? 0], ["highest CPU, %", each => each.worst.cpu_percent ?? 0], ["memory, MB", each => Math.round((each.worst.resident_bytes ?? 0) / 1e6)],
+    ["longest GC pause, ms", each => each.worst.gc_max_ms ?? 0],
+  ], rows));
+  for (const warning of warnings) part.append(make("p", { class: "dim" }, warning));
+  return part;
+});
+
+section("How to repeat it", run => {
+  const part = make("div", {});
+  if (run.run.command) part.append(make("pre", {}, run.run.command));
+  part.append(make("p", { class: "dim" }, Object.entries(run.run.versions).map(([name, version]) => `${name} ${version}`).join(", ")));
+  part.append(make("details", {}, make("summary", {}, "All options"), pairs(run.run.options)));
+  return part;
+});
+
+drawn.forEach(each => each());
+addEventListener("beforeprint", () => Object.values(Chart.instances).forEach(each => each.resize()));
