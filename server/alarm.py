@@ -57,7 +57,7 @@ class Alarm:
         self._loop = loop = asyncio.get_running_loop()
         if sys.platform == "linux" and ctypes.sizeof(ctypes.c_long) == 8:
             # Where it does not work, the loop's own timers do.
-            with contextlib.suppress(OSError, AttributeError, NotImplementedError):
+            with contextlib.suppress(OSError, AttributeError):
                 self._library = ctypes.CDLL(None, use_errno=True)
                 self._file = self._library.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
                 if self._file >= 0:

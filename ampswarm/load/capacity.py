@@ -95,7 +95,6 @@ class CapacitySearch(LoadTestShape):
         self._is_running = False
         self._search: Search | None = None
         self._hold: Hold | None = None
-        self._hold_before: Hold | None = None
         self._trials: list[Evidence] = []
         self._reason = ""
         self._fewest = 0
@@ -117,9 +116,6 @@ class CapacitySearch(LoadTestShape):
         options = environment.parsed_options
         assert options is not None
         _bounds(options)
-        fleet = fleet_of(environment)
-        for text in fleet.slos_in_time:
-            raise ValueError(f"--slo: {text!r}: a search judges each load in its own time: neither after nor before")
         if options.arrivals:
             raise ValueError("--arrivals: a search for capacity has arrivals of its own")
         if options.capacity_of == "messages":
@@ -134,7 +130,7 @@ class CapacitySearch(LoadTestShape):
                 raise ValueError(f"--capacity-out {options.capacity_out}: {error.strerror}") from None
         environment.events.test_start.add_listener(lambda **_: self._begin())
         environment.events.test_stopping.add_listener(lambda **_: self._stop())
-        judge = fleet.judge
+        judge = fleet_of(environment).judge
         assert judge is not None
         judge.find = self._found
         judge.sections["capacity"] = lambda: None if self._report is None else self._report.as_json()
@@ -206,15 +202,16 @@ class CapacitySearch(LoadTestShape):
             self._fewest = min(self._fewest, online)
         if phase not in (Phase.OVER, Phase.LATE):
             return
-        evidence = self._judge(self._hold, trial.load, trial.purpose, online if phase is Phase.LATE else None)
+        hold, self._hold = self._hold, None
+        evidence = self._judge(hold, trial.load, trial.purpose, online if phase is Phase.LATE else None)
         self._trials.append(evidence)
-        self._hold_before, self._hold = self._hold, None
         logger.info("capacity: %d: %s", trial.load, "held" if evidence.held else evidence.reason)
-        doubt = "" if evidence.held else self._doubt(phase)
-        if doubt:
-            self._reason = doubt
-            search.stop(Outcome.GENERATOR)
-            return
+        if not evidence.held and phase is Phase.OVER:
+            doubt = self._load_judge.doubt(self._fleet.health.lag(hold.after, hold.before))
+            if doubt:
+                self._reason = doubt
+                search.stop(Outcome.GENERATOR)
+                return
         search.judged(held=evidence.held)
         if not evidence.held and search.trial is not None:
             silent_at = self._dial_to(0, now)
@@ -253,13 +250,6 @@ class CapacitySearch(LoadTestShape):
             achieved = float(self._fewest)
             reason = judge(after, before)
         return Evidence(load, purpose, after, before, achieved, *found, held=not reason, reason=reason)
-
-    def _doubt(self, phase: Phase) -> str:
-        """Return why it may not have been the target that did not hold the load; empty for no doubt."""
-        hold = self._hold_before
-        if phase is Phase.LATE or hold is None:
-            return ""
-        return self._load_judge.doubt(self._fleet.health.lag(hold.after, hold.before))
 
     def _dial_to(self, rate: int, now: float) -> float:
         """Return when the load begins."""

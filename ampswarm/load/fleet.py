@@ -99,8 +99,6 @@ class Fleet:
         self.open_load = OpenLoad(environment)
         self.load_judge: LoadJudge | None = None
         """What the SLOs say of a part of the run; `None` where there are none."""
-        self.slos_in_time: list[str] = []
-        """Those of them that have a time of their own."""
         self.generator_trouble: Callable[[], str | None] = lambda: None
         """Says why the generator's numbers cannot be trusted; `None` for no reason."""
         self.judge: Judge | None = None

@@ -12,6 +12,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRu
 
 from ampswarm.charge_point.condition import condition_of
 from ampswarm.results.census import CONDITIONS, Census, Count, table
+from ampswarm.results.generators import REPORT_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,8 +29,6 @@ _SLICE: Final = 50
 _FEW: Final = 2000
 """Charge points that are counted every second."""
 _SHORT: Final = 1.0
-_NOTE_INTERVAL: Final = 3.0
-"""Seconds between two rows of the history: as often as workers report."""
 
 
 class ConnectCounts:
@@ -118,7 +117,7 @@ class FleetCensus:
 
     def _count_for_ever(self) -> None:
         while True:
-            gevent.sleep(_SHORT if len(self._charge_points) <= _FEW else _NOTE_INTERVAL)
+            gevent.sleep(_SHORT if len(self._charge_points) <= _FEW else REPORT_INTERVAL)
             self._count()
 
     def _count(self) -> None:
@@ -149,6 +148,6 @@ class FleetCensus:
 
     def _note_for_ever(self) -> None:
         while True:
-            gevent.sleep(_NOTE_INTERVAL)
+            gevent.sleep(REPORT_INTERVAL)
             if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
                 self.census.note(self._elapsed(), self._more())

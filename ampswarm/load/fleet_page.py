@@ -42,18 +42,24 @@ COLUMNS: Final = {
 """Of the tab; what each means: docs/reference/fleet-tab.md."""
 
 
+_OF_HEALTH: Final = ("loop_lag_p99_ms", "cpu_percent", "state")
+
+
+def fleet_rows(census: FleetCensus, health: GeneratorHealth) -> list[dict[str, Any]]:
+    """Return a row for each process, and one for all: its charge points, and how it is itself."""
+    known = {each["generator"]: each for each in health.table()}
+    return [
+        {**row, **{name: known.get(row["generator"], {}).get(name, "") for name in _OF_HEALTH}}
+        for row in census.table()
+    ]
+
+
 def add_fleet_page(web_ui: Any, census: FleetCensus, health: GeneratorHealth) -> None:  # noqa: ANN401  Locust's
     """Add the tab, and its files."""
     from flask import Response, jsonify  # noqa: PLC0415  only a process with a UI has it
 
     def rows() -> list[dict[str, Any]]:
-        lags = {each["generator"]: each for each in health.table()}
-        found = []
-        for row in census.table():
-            lag = lags.get(row["generator"], {})
-            more = {name: lag.get(name, "") for name in ("loop_lag_p99_ms", "state")}
-            found.append({name: {**row, **more}[name] for name in COLUMNS})
-        return found
+        return [{name: row[name] for name in COLUMNS} for row in fleet_rows(census, health)]
 
     routes = pages(web_ui, "fleet")
 

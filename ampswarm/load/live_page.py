@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from ampswarm.load.fleet_page import fleet_rows
 from ampswarm.load.operator_http import ask
 from ampswarm.load.web_pages import foreign, pages
 from ampswarm.page import asset
 from ampswarm.results.census import CONDITIONS
 from ampswarm.results.running import RunningRows
-from ampswarm.results.slo import shown
 
 if TYPE_CHECKING:
     from flask import Response
@@ -72,10 +72,10 @@ class Live:
             "series": series,
             "fleet": {
                 "conditions": CONDITIONS,
-                "rows": census.table(),
+                "rows": fleet_rows(census, fleet.health),
                 "history": census.census.history(fleet_after),
             },
-            "slos": self._slos(),
+            "slos": [each.as_dict() for each in self._standing.now()],
             "storms": [
                 {
                     name: storm[name]
@@ -83,21 +83,7 @@ class Live:
                 }
                 for storm in storms
             ],
-            "generators": fleet.health.table(),
         }
-
-    def _slos(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "slo": each.slo.text,
-                "outcome": each.outcome.value,
-                "shown": "" if each.value is None else shown(each.value, each.slo),
-                "worst": each.worst,
-                "samples": each.samples,
-                "few_samples": each.is_few,
-            }
-            for each in self._standing.now()
-        ]
 
     def _test(self) -> dict[str, Any]:
         environment = self._fleet.environment

@@ -154,7 +154,9 @@ def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
     if getattr(environment.shape_class, "judges_each_load", False):
         # By the SLOs, too: what was too much on purpose must not fail the run.
         fleet.load_judge = SloJudge(wanted.slos, fleet.recorder.timeline) if wanted.slos else None
-        fleet.slos_in_time = [each.text for each in wanted.slos if each.after or each.before < float("inf")]
+        in_time = next((each.text for each in wanted.slos if each.after or each.before < float("inf")), None)
+        if in_time is not None:
+            exit_for(f"--slo: {in_time!r}: a search judges each load in its own time: neither after nor before")
         wanted = replace(wanted, slos=())
     judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
     judge.sections |= {

@@ -8,13 +8,12 @@ a sample too many: the p99 of 100 samples is their maximum. And its CSV files la
 from __future__ import annotations
 
 import time
-from math import ceil
 from typing import Any
 
 import locust.stats
 from locust.stats import StatsCSV, StatsCSVFileWriter, StatsEntry
 
-from ampswarm.results.histogram import bucket, nearest_ranks, three_digits
+from ampswarm.results.histogram import bucket, nearest_ranks, rank_of, three_digits
 
 _WIDTH_OF_TYPE = locust.stats.STATS_TYPE_WIDTH
 _WIDTH_OF_NAME = max(locust.stats.STATS_NAME_WIDTH, _WIDTH_OF_TYPE)
@@ -36,7 +35,7 @@ def install() -> None:
 def _nearest_rank(response_times: dict[float, int], _num_requests: int, percent: float) -> float:
     """Return the time within which `percent`, from 0 to 1, of all that have a time were; 0 for none."""
     below = sum(response_times.values())
-    rank = max(1, ceil(round(percent * 100_000) * below / 100_000))
+    rank = rank_of(percent * 100, below)
     # From above: what is asked for is mostly high, and it is asked for in the loop that all charge points live in.
     for time_ in sorted(response_times, reverse=True):
         below -= response_times[time_]

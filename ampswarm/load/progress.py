@@ -1,6 +1,6 @@
 """How a headless run goes on, on the terminal: one line that stays, or plain lines where there is no terminal.
 
-1:05 running, 300 of 300 charge points: 241 online, 59 charging; 78 Calls/s, 0 failed; SLOs: 2 held, 1 missed; lag 2 ms
+1:05 running, 300 of 300 charge points: 241 online, 59 charging; 78 samples/s, 0 failed; SLOs: 2 held; lag 2 ms
 """
 
 from __future__ import annotations

@@ -45,13 +45,8 @@ function take(news) {
     state.series.set(key, known);
   }
   state.history.push(...news.fleet.history);
-  const health = new Map(news.generators.map(each => [each.generator, each]));
-  state.rows = news.fleet.rows.map(row => ({ ...row, ...pick(health.get(row.generator)) }));
+  state.rows = news.fleet.rows;
   state.slos = news.slos;
-}
-
-function pick(health) {
-  return { loop_lag_p99_ms: health?.loop_lag_p99_ms ?? "", cpu_percent: health?.cpu_percent ?? "", state: health?.state ?? "" };
 }
 
 /** Windows of the last seconds may still grow: reports of workers come every 3 s. */

@@ -27,6 +27,12 @@ def bucket(milliseconds: float) -> float:
     return round(milliseconds, 3)
 
 
+def rank_of(percent: float, timed: int) -> int:
+    """Return the nearest rank of a percentile, above 0 and at most 100, among so many times."""
+    # In thousandths, so that 99.9 of 1000 is 999 and not a little more.
+    return max(1, ceil(round(percent * 1000) * timed / 100_000))
+
+
 def nearest_ranks(counts: Mapping[Any, int], percents: Iterable[float]) -> list[float]:
     """Return for each of `percents` of 100 the time within which so many were; 0 for none.
 
@@ -43,8 +49,7 @@ def nearest_ranks(counts: Mapping[Any, int], percents: Iterable[float]) -> list[
     seen, place = 0, 0
     for key in sorted(counts):
         seen += counts[key]
-        # In thousandths, so that 99.9 of 1000 is 999 and not a little more.
-        while place < len(order) and seen >= max(1, ceil(round(wanted[order[place]] * 1000) * timed / 100_000)):
+        while place < len(order) and seen >= rank_of(wanted[order[place]], timed):
             found[order[place]] = key
             place += 1
     return found

@@ -17,7 +17,7 @@ import orjson
 
 from ampswarm.results.blocks import blocks_of
 from ampswarm.results.histogram import Histogram
-from ampswarm.results.slo import Judgement, Outcome, shown
+from ampswarm.results.slo import Judgement, Outcome
 from ampswarm.results.timeline import Timeline
 
 FORMAT: Final = 1
@@ -79,21 +79,7 @@ class Verdict:
             "status": self.status.value,
             "invalid": list(self.invalid),
             "found": None if self.found is None else {"status": self.found.status.value, "text": self.found.text},
-            "slos": [
-                {
-                    "slo": each.slo.text,
-                    "outcome": each.outcome.value,
-                    "value": each.value,
-                    "shown": "" if each.value is None else shown(each.value, each.slo),
-                    "limit": each.slo.limit,
-                    "unit": each.slo.unit,
-                    "worst": each.worst,
-                    "samples": each.samples,
-                    "few_samples": each.is_few,
-                    "text": str(each),
-                }
-                for each in self.judgements
-            ],
+            "slos": [each.as_dict() for each in self.judgements],
         }
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ampswarm.results.histogram import Histogram
 from ampswarm.results.timeline import Key, Timeline
@@ -102,6 +102,21 @@ class Judgement:
     """How many it was made of."""
     is_few: bool
     """Whether these were too few for such a percentile: one more sample could change it a lot."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as reports and pages have it."""
+        return {
+            "slo": self.slo.text,
+            "outcome": self.outcome.value,
+            "value": self.value,
+            "shown": "" if self.value is None else shown(self.value, self.slo),
+            "limit": self.slo.limit,
+            "unit": self.slo.unit,
+            "worst": self.worst,
+            "samples": self.samples,
+            "few_samples": self.is_few,
+            "text": str(self),
+        }
 
     def __str__(self) -> str:
         """Return it as a line of a log."""

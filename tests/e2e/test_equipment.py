@@ -51,11 +51,9 @@ def complaint(run: Run) -> str:
 def test_a_certificate_without_pem_is_refused_before_the_start(tmp_path: Path, processes: tuple[str, ...]) -> None:
     """One line for the third of three, also where worker processes will connect: they are on the same host."""
     fleet = equip(tmp_path, CERTIFICATES, 3, broken=3)
-    port = str(free_port())
-    ports = ("--master-bind-port", port, "--master-port", port) if processes else ()
     run = run_locust(
         tmp_path, "--headless", "-t", "5s", "-u", "3", "--host", "ws://127.0.0.1:9", "--fleet", str(fleet),
-        *processes, *ports,
+        *processes,
     )  # fmt: skip
     assert complaint(run) == (
         "locust: error: fleet.toml: populations[1].security.certificate: "

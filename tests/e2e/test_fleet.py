@@ -68,7 +68,6 @@ def test_processes_share_no_identity(witness: CentralSystem, tmp_path: Path) -> 
     """`--processes 2`: 50 charge points, 50 identities, and they are the first 50."""
     run = run_locust(
         tmp_path, "--headless", "-t", "8s", "-u", str(FLEET), "--processes", "2", "--host", witness.url,
-        "--master-bind-port", str(port := free_port()), "--master-port", str(port),
     )  # fmt: skip
     assert run.status == 0, run.output
     assert run.rows["OCPP/BootNotification"].requests == FLEET
@@ -179,10 +178,8 @@ def test_an_interrupted_run_is_judged_by_what_was_online(
     witness: CentralSystem, tmp_path: Path, number: signal.Signals, processes: tuple[str, ...]
 ) -> None:
     """Ctrl-C on a healthy fleet is no failure of the fleet."""
-    port = str(free_port())
     with Locust(
         tmp_path, "--headless", "-u", "10", "--host", witness.url, "--require-online", *processes,
-        "--master-bind-port", port, "--master-port", port,
     ) as locust:  # fmt: skip
         for name in sorted(expected_identities(10)):
             witness.wait_for(
@@ -196,10 +193,8 @@ def test_an_interrupted_run_is_judged_by_what_was_online(
 
 def test_a_mistake_is_one_line_with_processes_too(tmp_path: Path) -> None:
     """The workers of `--processes` do not repeat what the master has said."""
-    port = str(free_port())
     run = run_locust(
         tmp_path, "--headless", "--processes", "2", "--reconnect-min", "100",
-        "--master-bind-port", port, "--master-port", port,
     )  # fmt: skip
     assert run.status == 2
     assert run.output.count("error: ") == 1

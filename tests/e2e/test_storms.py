@@ -137,10 +137,8 @@ def test_a_storm_hits_the_same_charge_points_on_any_number_of_workers(tmp_path: 
     """Numbers decide, not where a charge point lives: a run on three processes can be compared with one on one."""
     struck: list[list[str]] = []
     for workers in ((), ("--processes", "2")):
-        port = str(free_port())
-        more = ("--master-bind-port", port, "--master-port", port) if workers else ()
         with CentralSystem(tmp_path / f"cs{len(struck)}.log", "--boot-interval", "1") as server:
-            headless(tmp_path, server, "--storm", "at=5s share=30% kind=network over=500ms", *workers, *more)
+            headless(tmp_path, server, "--storm", "at=5s share=30% kind=network over=500ms", *workers)
             struck.append(sorted(opened(server)[20:]))
     assert struck[0] == struck[1]
     assert len(struck[0]) in {5, 6, 7}
@@ -194,8 +192,7 @@ def test_what_was_measured_in_the_dark_is_told_in_the_light(tmp_path: Path) -> N
 def test_a_scenario_asks_for_a_storm(tmp_path: Path, workers: int) -> None:
     """One charge point asks, on whatever worker it lives, and the whole fleet is hit, once."""
     (tmp_path / "scenario.py").write_text(ASKING)
-    port = str(free_port())
-    more = ("--processes", f"{workers}", "--master-bind-port", port, "--master-port", port) if workers else ()
+    more = ("--processes", f"{workers}") if workers else ()
     with CentralSystem(tmp_path / "cs.log", "--boot-interval", "1") as server:
         output = headless(tmp_path, server, "-f", str(tmp_path / "scenario.py"), *more, users=6, seconds=11)
     assert "storm 1 (share=100% kind=network name=asked): 6 hit, 6 of them online; 6 back" in output
