@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ampswarm.results.health import LAG_INTERVAL
 from ampswarm.results.slo import Judgement, Outcome, metric_of, shown
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def doubt(judgement: Judgement, lag: Histogram) -> str | None:
     small. So a time that is above its limit, and would not be without the lag, says nothing of the target. One that
     held, held in spite of the lag.
 
+    A percentile of few samples is one of them, which may be the one that came at the worst moment.
+
     Args:
         judgement: what the SLO came to.
         lag: how late the generators' loops were in the SLO's time, in milliseconds.
@@ -34,10 +37,15 @@ def doubt(judgement: Judgement, lag: Histogram) -> str | None:
         return None
     if slo.unit != "ms" or not lag.timed:
         return None
-    late = metric_of(slo.metric, lag)
+    late = _longest(lag) if judgement.is_few else metric_of(slo.metric, lag)
     if not is_doubtful(judgement.value, late, slo.limit):
         return None
     return (
         f"SLO {slo.text}: {shown(judgement.value, slo)}, of which up to {shown(late, slo)} may be the load"
         " generator's own loop lag: fewer charge points for each worker would tell"
     )
+
+
+def _longest(lag: Histogram) -> float:
+    """Return for how long the loop may have stood still at the worst moment: the first look came some time into it."""
+    return lag.highest + min(lag.highest, LAG_INTERVAL * 1000)

@@ -56,3 +56,11 @@ def test_a_miss_that_the_generators_lag_may_have_made_is_doubted(
     assert (why is not None) == is_doubted
     if why is not None:
         assert "25 ms, of which up to 8 ms may be the load generator's own loop lag" in why
+
+
+def test_a_percentile_of_few_samples_may_be_the_worst_moment_of_the_loop() -> None:
+    """The loop stood still once for 0.1 s or a little more, and one Heartbeat of 80 was due just then."""
+    judgement = judge(parse_slo("OCPP/Heartbeat p99 < 50ms"), timeline(*[2.0] * 79, 190.0), 10)
+    assert "of which up to 150 ms may be" in (doubt(judgement, lag(*[0.1] * 199, 100.0)) or "")
+    # It was never as late as that.
+    assert doubt(judgement, lag(*[0.1] * 199, 60.0)) is None
