@@ -39,7 +39,8 @@ def test_a_load_that_only_the_generators_lag_has_missed_is_doubted() -> None:
     lag = Histogram.of({15.0: 100})
     judge = judge_of(heartbeats(20.0), "OCPP/* p99 < 10ms")
     assert judge(0.0, 10.0)
-    assert "of which up to 15 ms may be the load generator's own loop lag" in judge.doubt(lag)
+    # Of ten samples, the p99 is one; the loop may have been twice as late as a look at it was.
+    assert "of which up to 30 ms may be the load generator's own loop lag" in judge.doubt(lag)
     assert judge.doubt(Histogram.of({0.5: 100})) == ""
     certain = judge_of(heartbeats(20.0, failed=True), "OCPP/* p99 < 10ms", "fail_ratio < 1%")
     assert certain(0.0, 10.0)
