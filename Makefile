@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test coverage lint types bench lock clean
+.PHONY: help demo ui test coverage lint types docs bench lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,11 @@ lint: $(VENV)/dev  ## ruff and import-linter
 
 types: $(VENV)/dev  ## mypy --strict
 	$(BIN)/mypy
+
+docs: $(VENV)/dev  ## the documentation as web pages, in out/docs; its reference is written anew from the code
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs out/docs
+	@echo "out/docs/index.html"
 
 bench: $(VENV)/dev  ## memory and CPU per charge point and per connection
 	$(BIN)/python -m benchmarks.idle_fleet

@@ -21,17 +21,22 @@ EXIT_WORSE: Final = 3
 EXIT_INVALID: Final = 4
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="ampswarm", description="What to do with the results of Ampswarm's runs.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_compare(commands.add_parser)
+    _add_report(commands.add_parser)
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status. The script `ampswarm`.
 
     Args:
         arguments: those of the command line; `None` takes the process's.
     """
-    parser = argparse.ArgumentParser(prog="ampswarm", description="What to do with the results of Ampswarm's runs.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_compare(commands.add_parser)
-    _add_report(commands.add_parser)
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)

@@ -237,14 +237,19 @@ def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def main() -> int:
-    """Run the demo; return the exit status."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m ampswarm.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--charge-points", type=int, default=500, metavar="N", help="default: 500")
     parser.add_argument("--seconds", type=int, default=45, metavar="N", help="length of the run; default: 45")
     parser.add_argument("--open-ended", action="store_true", help="run until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path("out", "demo"), metavar="FOLDER", help="for results")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run the demo; return the exit status."""
+    options = build_parser().parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     try:

@@ -3,16 +3,22 @@ r"""Every charge point samples its meters in the same second (core 9.1.6, ClockA
     locust -f locustfiles/clock_aligned.py --host ws://localhost:8080/ocpp --users 1000
 
 Each quarter of an hour the whole fleet sends MeterValues at once: compare `OCPP MeterValues` with Heartbeats between
-the peaks, and see in `DUE` how long the last had to wait. ALIGNED_SECONDS=10 makes a peak every ten seconds.
+the peaks, and see in `DUE` how long the last had to wait. `--aligned-seconds 10` makes a peak every ten seconds.
 """
-
-import os
 
 from locust import task
 
 from ampswarm.load import ChargePointUser
+from ampswarm.load.options import Option, declare
+from ampswarm.option_types import integer
 
-INTERVAL = int(os.environ.get("ALIGNED_SECONDS", "900"))
+OPTIONS = (
+    Option("--aligned-seconds", "ALIGNED_SECONDS", 900, integer(1, 86_400, "an interval in seconds"),
+           "Seconds from one sample of all meters to the next"),
+)  # fmt: skip
+
+
+declare(OPTIONS)
 
 
 class ChargePoint(ChargePointUser):
@@ -20,7 +26,7 @@ class ChargePoint(ChargePointUser):
 
     def on_start(self) -> None:
         """Set the interval, as the central system would with ChangeConfiguration."""
-        self.configure("ClockAlignedDataInterval", f"{INTERVAL}")
+        self.configure("ClockAlignedDataInterval", f"{self.environment.parsed_options.aligned_seconds}")
 
     @task
     def charge(self) -> None:

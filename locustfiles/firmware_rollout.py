@@ -3,13 +3,12 @@ r"""New firmware for the whole fleet: UpdateFirmware through the operator API, a
     locust -f locustfiles/firmware_rollout.py --host ws://localhost:8080/ocpp --users 1000 \\
         --operator-api http://localhost:8081
 
-One of the users is an operator, who tells the charge points of its worker after ROLLOUT_AFTER seconds (60); with
-several workers, there must be one on each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had the
-command: until each status was told (Downloading, Downloaded, Installing, Installed), and until it was back after its
-reboot. `REMOTE/UpdateFirmware answer` counts from the one call of the API that tells them all.
+One of the users is an operator, who tells the charge points of its worker after `--rollout-after` seconds (60);
+with several workers, there must be one on each (`fixed_count`). The type `FIRMWARE` counts from when a charge point had
+the command: until each status was told (Downloading, Downloaded, Installing, Installed), and until it was back after
+its reboot. `REMOTE/UpdateFirmware answer` counts from the one call of the API that tells them all.
 """
 
-import os
 import time
 
 from locust import task
@@ -18,9 +17,17 @@ from ampswarm.charge_point.events import CommandReceived, Online, ProgressTold, 
 from ampswarm.load import ChargePointUser, OperatorUser
 from ampswarm.load.operator_api import CommandFailed
 from ampswarm.load.operators import report
+from ampswarm.load.options import Option, declare
+from ampswarm.option_types import seconds
 
-AFTER = float(os.environ.get("ROLLOUT_AFTER", "60"))
+OPTIONS = (
+    Option("--rollout-after", "ROLLOUT_AFTER", 60.0, seconds(0.0, 86_400.0),
+           "Seconds from the start of the operator to its command"),
+)  # fmt: skip
 LOCATION = "https://firmware.example/swarm-22/2.0.0/image.bin"
+
+
+declare(OPTIONS)
 
 
 class ChargePoint(ChargePointUser):
@@ -52,7 +59,7 @@ class Operator(OperatorUser):
     @task
     def roll_out(self) -> None:
         """Tell every charge point of this worker that is online."""
-        time.sleep(AFTER)
+        time.sleep(self.environment.parsed_options.rollout_after)
         whom = [each.identity for each in self.fleet.charge_points if each.is_online]
         payload = {"location": LOCATION, "retrieveDate": "2026-01-01T00:00:00Z"}
         began = time.monotonic()

@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
@@ -91,6 +91,72 @@ _connections = integer(1, 10_000_000, "a number of connections")
 _seconds = integer(1, 86400, "a time in seconds")
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line and the environment."""
+    parser: argparse.ArgumentParser = _Parser(
+        prog="central-system",
+        description="An OCPP 1.6-J central system that answers every message a charge point can send.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    default = Config()
+    add: Callable[..., object] = parser.add_argument
+    add("--host", metavar="ADDRESS", env_var="WEB_SRV_HOST", default=default.host, help="address to listen on")
+    add("--port", metavar="PORT", env_var="WEB_SRV_PORT", default=default.port, type=port,
+        help="port to listen on; 0 takes a free one")  # fmt: skip
+    add("--ping-interval-ms", metavar="MS", env_var="HEARTBEAT_INT_MS", type=_milliseconds,
+        default=round(default.ping_interval * 1000),
+        help="milliseconds between two PINGs to a connection; one that did not answer the previous PING is ended; "
+        "0 sends none")  # fmt: skip
+    add("--boot-interval", metavar="SECONDS", env_var="BOOT_INTERVAL", type=_seconds,
+        default=default.boot_interval,
+        help="interval in BootNotification.conf: the charge points' heartbeat interval in seconds")  # fmt: skip
+    add("--require-boot", metavar="BOOL", env_var="REQUIRE_BOOT", type=boolean, nargs="?", const=True,
+        default=default.require_boot,
+        help="answer SecurityError to charge points that have not booted yet; the store remembers who has")  # fmt: skip
+    add("--log-payload", metavar="BOOL", env_var="LOG_PAYLOAD", type=boolean, nargs="?", const=True,
+        default=default.log_payload, help="log each message")  # fmt: skip
+    add("--log-lifecycle", metavar="BOOL", env_var="LOG_LIFECYCLE", type=boolean, nargs="?", const=True,
+        default=default.log_lifecycle, help="log connections and boots, thinned out when there are many")  # fmt: skip
+    add("--admin-host", metavar="ADDRESS", env_var="ADMIN_HOST", default=default.admin_host,
+        help=f"address that the operator API listens on; any but a loopback address needs {TOKEN_VARIABLE} in "
+        "the environment")  # fmt: skip
+    add("--admin-port", metavar="PORT", env_var="ADMIN_PORT", default=default.admin_port, type=port,
+        help="port of the operator API; 0 takes a free one")  # fmt: skip
+    add(
+        "--csr-ca-cert",
+        metavar="FILE",
+        env_var="CSR_CA_CERT",
+        type=Path,
+        help="PEM file of the CA that signs what charge points send in SignCertificate, with its chain; without it, "
+        "all are rejected",
+    )
+    add("--csr-ca-key", metavar="FILE", env_var="CSR_CA_KEY", type=Path,
+        help="PEM file of its private key, RSA or elliptic curve")  # fmt: skip
+    add("--store", metavar="URL", env_var="STORE", default=default.store,
+        help="where records are kept: memory, sqlite:///FILE (four slashes for an absolute path), or, for replicas "
+        "to share, postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE (better in the environment)")  # fmt: skip
+    add("--keep-transactions", metavar="N", env_var="KEEP_TRANSACTIONS", type=_transactions,
+        default=default.keep_transactions, help="ended transactions that are remembered; all are counted")  # fmt: skip
+    add("--keep-messages", metavar="N", env_var="KEEP_MESSAGES", type=_messages, default=default.keep_messages,
+        help="last messages of all charge points that each process keeps in memory, to be looked at; 0 keeps none, "
+        "at most 1,000,000")  # fmt: skip
+    add("--bus", metavar="URL", env_var="BUS",
+        help="redis://[:PASSWORD@]HOST:PORT[/DATABASE], by which the replicas that share a store talk to each other; "
+        "a replica that is alone needs none")  # fmt: skip
+    add("--processes", metavar="N", env_var="PROCESSES", type=_processes, default=default.processes,
+        help="processes that share the ports, on a host with more than one core; they need a store other than "
+        "memory")  # fmt: skip
+    add("--drain-rate", metavar="N", env_var="DRAIN_RATE", type=_connections, default=default.drain_rate,
+        help="connections closed in a second, with code 1012, after SIGTERM")  # fmt: skip
+    add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
+        help="seconds for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
+    add_security_options(parser)
+    add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
+        help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
+    return parser
+
+
 def parse_args(args: Sequence[str] | None = None) -> Config:
     """Return the configuration from the command line and the environment.
 
@@ -99,64 +165,7 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
     Args:
         args: the command line without the program's name; `None` takes the process's own.
     """
-    parser = _Parser(
-        prog="central-system",
-        description="An OCPP 1.6-J central system that answers every message a charge point can send.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    default = Config()
-    add = parser.add_argument
-    add("--host", metavar="ADDRESS", env_var="WEB_SRV_HOST", default=default.host, help="address to listen on")
-    add("--port", metavar="PORT", env_var="WEB_SRV_PORT", default=default.port, type=port,
-        help="port to listen on; 0 takes a free one")  # fmt: skip
-    add("--ping-interval-ms", metavar="MS", env_var="HEARTBEAT_INT_MS", type=_milliseconds,
-        default=round(default.ping_interval * 1000),
-        help="milliseconds between two PINGs to a connection, which is ended when the previous one "
-        "was not answered; 0 sends none")  # fmt: skip
-    add("--boot-interval", metavar="SECONDS", env_var="BOOT_INTERVAL", type=_seconds,
-        default=default.boot_interval,
-        help="interval in BootNotification.conf: the charge points' heartbeat interval")  # fmt: skip
-    add("--require-boot", metavar="BOOL", env_var="REQUIRE_BOOT", type=boolean, nargs="?", const=True,
-        default=default.require_boot,
-        help="answer SecurityError to charge points that did not boot since it was started")  # fmt: skip
-    add("--log-payload", metavar="BOOL", env_var="LOG_PAYLOAD", type=boolean, nargs="?", const=True,
-        default=default.log_payload, help="log each message")  # fmt: skip
-    add("--log-lifecycle", metavar="BOOL", env_var="LOG_LIFECYCLE", type=boolean, nargs="?", const=True,
-        default=default.log_lifecycle, help="log connections and boots")  # fmt: skip
-    add("--admin-host", metavar="ADDRESS", env_var="ADMIN_HOST", default=default.admin_host,
-        help=f"address that the operator API listens on; any but a loopback address needs {TOKEN_VARIABLE} in "
-        "the environment: the bearer token of its requests")  # fmt: skip
-    add("--admin-port", metavar="PORT", env_var="ADMIN_PORT", default=default.admin_port, type=port,
-        help="port of the operator API; 0 takes a free one")  # fmt: skip
-    add(
-        "--csr-ca-cert",
-        metavar="FILE",
-        env_var="CSR_CA_CERT",
-        type=Path,
-        help="PEM file of the CA that signs what charge points send in SignCertificate; without it, all is rejected",
-    )
-    add("--csr-ca-key", metavar="FILE", env_var="CSR_CA_KEY", type=Path, help="PEM file of its private key")
-    add("--store", metavar="URL", env_var="STORE", default=default.store,
-        help="where records are kept: memory, sqlite:///FILE, or postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE "
-        "(better in the environment), which replicas share")  # fmt: skip
-    add("--keep-transactions", metavar="N", env_var="KEEP_TRANSACTIONS", type=_transactions,
-        default=default.keep_transactions, help="ended transactions that are remembered; all are counted")  # fmt: skip
-    add("--keep-messages", metavar="N", env_var="KEEP_MESSAGES", type=_messages, default=default.keep_messages,
-        help="last messages of all charge points that each process keeps in memory, for people to look at; "
-        "0 keeps none")  # fmt: skip
-    add("--bus", metavar="URL", env_var="BUS",
-        help="redis://HOST:PORT, by which the replicas that share a store talk to each other; a replica that is "
-        "alone needs none")  # fmt: skip
-    add("--processes", metavar="N", env_var="PROCESSES", type=_processes, default=default.processes,
-        help="processes that share the ports, on a host with more than one core")  # fmt: skip
-    add("--drain-rate", metavar="N", env_var="DRAIN_RATE", type=_connections, default=default.drain_rate,
-        help="connections closed in a second, with code 1012, after SIGTERM")  # fmt: skip
-    add("--drain-delay", metavar="SECONDS", env_var="DRAIN_DELAY", type=seconds(0, 3600), default=default.drain_delay,
-        help="time for a load balancer to see /readyz fail, before the first of them is closed")  # fmt: skip
-    add_security_options(parser)
-    add("--chaos", metavar="FILE", env_var="CHAOS_FILE", type=_chaos,
-        help="TOML file of what goes wrong on purpose, from the start")  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"ampswarm {ampswarm.__version__}")
+    parser = build_parser()
     options = parser.parse_args(args)
     if not options.host.strip():
         parser.error(

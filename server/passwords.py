@@ -222,8 +222,8 @@ def _run(source: str, target: Path | None, cost: Cost) -> None:
     sys.stderr.write(f"{count} passwords\n")
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Make a password file; return the exit status."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     default = Cost()
     parser = _Parser(
         prog="central-system-passwords",
@@ -240,6 +240,12 @@ def main(args: Sequence[str] | None = None) -> int:
         help="passes over it")  # fmt: skip
     add("--lanes", metavar="N", type=integer(1, MAX_LANES, "a number"), default=default.lanes,
         help="parts that could be computed at the same time")  # fmt: skip
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Make a password file; return the exit status."""
+    parser = build_parser()
     options = parser.parse_args(args)
     try:
         _run(options.csv, options.output, Cost(options.memory_kib, options.iterations, options.lanes))

@@ -53,15 +53,14 @@ def add_security_options(parser: argparse.ArgumentParser) -> None:
     add("--plain", metavar="BOOL", env_var="PLAIN", type=boolean, nargs="?", const=True, default=default.is_plain,
         help="false closes the port without TLS")  # fmt: skip
     add("--tls-port", metavar="PORT", env_var="TLS_PORT", type=port, default=default.tls_port,
-        help="port with TLS, where there is a certificate; 0 takes a free one")  # fmt: skip
+        help="port with TLS, open where there is a certificate; 0 takes a free one")  # fmt: skip
     add("--tls-cert", metavar="FILE", env_var="TLS_CERT", type=_paths, action="extend",
-        help="PEM file of the certificate and its chain; a second one with another kind of key by giving the "
-        "option again, or after a comma")  # fmt: skip
+        help="PEM file of a certificate with its chain; given twice, or with a comma, for RSA and ECDSA")  # fmt: skip
     add("--tls-key", metavar="FILE", env_var="TLS_KEY", type=_paths, action="extend",
         help="PEM file of its private key; as many as certificates, in the same order")  # fmt: skip
     add("--tls-client-ca", metavar="FILE", env_var="TLS_CLIENT_CA", type=Path,
-        help="PEM file of the CAs behind charge points' certificates; each then needs one of its own, or a "
-        "password where there are some")  # fmt: skip
+        help="PEM file of the CAs behind charge points' certificates; each then needs its own, or a password where "
+        "there are some")  # fmt: skip
     add("--tls-client-organization", metavar="NAME", env_var="TLS_CLIENT_ORGANIZATION",
         help="O that a charge point's certificate must have")  # fmt: skip
     add("--stored-passwords", metavar="BOOL", env_var="STORED_PASSWORDS", type=boolean, nargs="?", const=True,
@@ -73,22 +72,24 @@ def add_security_options(parser: argparse.ArgumentParser) -> None:
         default=default.handshake_timeout,
         help="seconds for a client to send its upgrade request, TLS included")  # fmt: skip
     add("--max-connections", metavar="N", env_var="MAX_CONNECTIONS", type=_limit, default=default.max_connections,
-        help="connections at one time; 0 for any number")  # fmt: skip
+        help="connections at one time; 503 beyond; 0 for any number")  # fmt: skip
     add("--max-connections-per-address", metavar="N", env_var="MAX_CONNECTIONS_PER_ADDRESS", type=_limit,
         default=default.max_connections_per_address,
-        help="connections at one time from one address, or one /64 network of IPv6; 0 for any number")  # fmt: skip
+        help="connections at one time from one address, or one /64 network of IPv6; 429 beyond; 0 for any "
+        "number")  # fmt: skip
     add("--max-handshakes-per-second", metavar="N", env_var="MAX_HANDSHAKES_PER_SECOND", type=_limit,
         default=default.max_handshakes_per_second,
-        help="upgrade requests that are considered in a second; 0 for any number")  # fmt: skip
+        help="upgrade requests that are considered in a second; 429 beyond; 0 for any number")  # fmt: skip
     add("--max-message-bytes", metavar="N", env_var="MAX_MESSAGE_BYTES",
         type=integer(1024, 64 * 1024 * 1024, "a size in bytes"), default=default.max_message_bytes,
-        help="bytes of the longest message that is taken")  # fmt: skip
+        help="bytes of the longest message; closed with 1009 beyond")  # fmt: skip
     add("--max-messages-per-second", metavar="N", env_var="MAX_MESSAGES_PER_SECOND", type=_limit,
         default=default.max_messages_per_second,
-        help="messages of each charge point in a second, on average over ten; 0 for any number")  # fmt: skip
+        help="messages of each charge point in a second, on average over ten; closed with 1008 beyond; 0 for any "
+        "number")  # fmt: skip
     add("--trusted-proxies", metavar="CIDR,…", env_var="TRUSTED_PROXIES", type=_networks,
         default=default.trusted_proxies,
-        help="networks of the proxies whose X-Forwarded-For says where a connection comes from")  # fmt: skip
+        help="networks, such as 10.0.0.0/8,fd00::/8, of the proxies whose X-Forwarded-For is believed")  # fmt: skip
 
 
 def security_options(options: argparse.Namespace, refuse: Callable[[str], object]) -> SecurityOptions:

@@ -25,7 +25,7 @@ def central_system(tmp_path: Path) -> Iterator[CentralSystem]:
         yield running
 
 
-_ORDER = ("e2e", "interop", "server", "load")
+_ORDER = ("e2e", "interop", "docs", "server", "load")
 """Folders whose tests take longest: begun first, so that what is short fills the gaps at the end."""
 
 

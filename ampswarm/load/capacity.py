@@ -24,7 +24,7 @@ from ampswarm.capacity.steadiness import Hold, Phase, Times
 from ampswarm.load.attendance import Attendance
 from ampswarm.load.errands import MESSAGES
 from ampswarm.load.fleet import fleet_of
-from ampswarm.load.options import Option, add_to
+from ampswarm.load.options import Option, declare
 from ampswarm.load.plugin import exit_for
 from ampswarm.option_types import integer, one_of, seconds
 from ampswarm.results.report import Finding, Status
@@ -337,10 +337,6 @@ def _bounds(options: argparse.Namespace) -> Bounds:
         raise ValueError(f"--capacity-from, --capacity-to: {error}") from None
 
 
-def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN401
-    add_to(parser, CAPACITY_OPTIONS)
-
-
 def _on_init(environment: Environment, runner: Any, **_: object) -> None:  # noqa: ANN401
     fleet = fleet_of(environment)
     attendance = Attendance(fleet.online, runner)
@@ -353,5 +349,5 @@ def _on_init(environment: Environment, runner: Any, **_: object) -> None:  # noq
             exit_for(f"{error}")
 
 
-events.init_command_line_parser.add_listener(_on_init_command_line_parser)
+declare(CAPACITY_OPTIONS)
 events.init.add_listener(_on_init)

@@ -10,14 +10,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+import orjson
 
 from ampswarm.load.fleet_page import fleet_rows
 from ampswarm.load.operator_http import ask
 from ampswarm.load.web_pages import foreign, pages
 from ampswarm.page import asset
 from ampswarm.results.census import CONDITIONS
+from ampswarm.results.recovery import tables
 from ampswarm.results.running import RunningRows
 
 if TYPE_CHECKING:
@@ -59,6 +62,10 @@ class Live:
         timeline = fleet.recorder.timeline
         if generation != timeline.generation:
             after = fleet_after = float("-inf")
+        while not self._rows.catch_up(after):
+            gevent.sleep(0)
+        if generation != timeline.generation:
+            after = fleet_after = float("-inf")  # also if that was so only now
         series: dict[str, list[list[float]]] = {}
         for begin, rows in self._rows.windows(after):
             for (kind, name), row in rows.items():
@@ -83,6 +90,7 @@ class Live:
                 }
                 for storm in storms
             ],
+            "recovery": tables(storms[-1:]),
         }
 
     def _test(self) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noq
         none = float("-inf")
         generation = given.get("generation", -1, type=int)
         found = live.news(generation, given.get("after", none, type=float), given.get("fleet_after", none, type=float))
-        return Response(json.dumps(found, separators=(",", ":")), mimetype="application/json")
+        return Response(orjson.dumps(found), mimetype="application/json")
 
     @routes.route("/chaos", methods=["GET", "PUT", "DELETE"])
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]

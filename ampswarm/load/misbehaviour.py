@@ -19,7 +19,7 @@ class Misdeed(StrEnum):
     NO_PONG = "no_pong"
     """PINGs are not answered any more."""
     SLOW_READER = "slow_reader"
-    """What the central system sends is not read: its buffers fill."""
+    """What the central system sends is not read, and its buffers fill."""
     LATE_ANSWERS = "late_answers"
     """Calls of the central system are answered after it has given up."""
     DUPLICATE_IDENTITY = "duplicate_identity"
@@ -31,7 +31,7 @@ class Misdeed(StrEnum):
     WRONG_ID = "wrong_id"
     """A Call of the central system is answered under another message id, and so never."""
     STRAY_ANSWER = "stray_answer"
-    """A CallResult out of the blue: no Call came."""
+    """A CallResult out of the blue, for no Call came."""
     FLOOD = "flood"
     """A burst of Calls, none of which waits for the answer to the one before (against J 4.1.1)."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from locust import events
+
 from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
@@ -122,20 +124,30 @@ class _Option:
 Option = _Option
 """One option, for scenarios that have their own."""
 
-OPTIONS: Final = (
+_TARGET: Final = (
     _Option("--cs-protocol", "CS_PROTOCOL", "ws", one_of("ws", "wss"),
             "Protocol of the central system, where --host is not given: ws or wss", in_web_ui=False),
     _Option("--cs-host", "CS_HOST", "localhost", _host_name,
             "Host of the central system, where --host is not given", in_web_ui=False),
     _Option("--cs-port", "CS_PORT", 8080, integer(1, 65535, "a port"),
             "Port of the central system, where --host is not given", in_web_ui=False),
+    _Option("--tls-ca-file", "AMPSWARM_TLS_CA_FILE", "", str,
+            "PEM file of the CA behind the central system's certificate; the system's CAs if not given",
+            in_web_ui=False),
+    _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
+            "Check the central system's certificate: true or false", in_web_ui=False),
+    _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
+            "URL of the central system's operator API, for scenarios in which operators send commands",
+            in_web_ui=False),
+    _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
+            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
+)  # fmt: skip
+"""What is tested."""
+
+_FLEET: Final = (
     _Option("--concurrency-level", "CONCURRENCY_LEVEL", 1,
             integer(1, 100_000_000, "a number of charge points"),
             "Number of charge points, where -u is not given", in_web_ui=False),
-    _Option("--log-payload", "LOG_PAYLOAD", default=False, parse=boolean, help=
-            "Log each message: true or false"),
-    _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
-            "Log connections and boots, thinned out when there are many: true or false"),
     _Option("--fleet", "AMPSWARM_FLEET", "", str,
             "TOML file that describes the populations of the fleet", in_web_ui=False),
     _Option("--identity-format", "AMPSWARM_IDENTITY_FORMAT", "CP{:06d}", identity_format,
@@ -148,6 +160,12 @@ OPTIONS: Final = (
             "Hour of the drivers' day, in UTC, at which a test begins; -1 takes the present one"),
     _Option("--end-sessions", "AMPSWARM_END_SESSIONS", default=False, parse=boolean, help=
             "Stop running transactions when the test stops, and tell the central system: true or false"),
+    _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
+            "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
+)  # fmt: skip
+"""What charge points there are."""
+
+_CONNECTIONS: Final = (
     _Option("--handshake-timeout", "AMPSWARM_HANDSHAKE_TIMEOUT", 120.0, seconds(0.1, 3600),
             "Seconds to wait for TCP, TLS and upgrade together"),
     _Option("--call-timeout", "AMPSWARM_CALL_TIMEOUT", 30.0, seconds(0.1, 3600),
@@ -162,21 +180,13 @@ OPTIONS: Final = (
             "Drop connections without PINGs, once one has come: learn (the rhythm), fixed or off"),
     _Option("--ping-watch-timeout", "AMPSWARM_PING_WATCH_TIMEOUT", 31.0, seconds(0.1, _DAY),
             "Seconds without a PING that end a connection (fixed), or the least of them (learn)"),
-    _Option("--tls-ca-file", "AMPSWARM_TLS_CA_FILE", "", str,
-            "PEM file of the CA behind the central system's certificate; the system's CAs if not given",
-            in_web_ui=False),
-    _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
-            "Check the central system's certificate: true or false", in_web_ui=False),
-    _Option("--seed", "AMPSWARM_SEED", 0, integer(0, 2**31 - 1, "a seed"),
-            "Draw delays from this seed, to repeat a run; 0 takes another one each time"),
+)  # fmt: skip
+"""How they connect, and how long they wait."""
+
+_LOAD: Final = (
     _Option("--storm", "AMPSWARM_STORM", (), storms_text, is_repeatable=True, in_web_ui=False, help=
             'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
             "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
-    _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
-            "URL of the central system's operator API, for scenarios in which operators send commands",
-            in_web_ui=False),
-    _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
-            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
     _Option("--arrivals", "AMPSWARM_ARRIVALS", "", str,
             "Open load: what arrives when, as in 'ramp 0/s to 200/s over 5min, poisson 200/s for 10min'",
             in_web_ui=False),
@@ -185,14 +195,18 @@ OPTIONS: Final = (
     _Option("--arrivals-after", "AMPSWARM_ARRIVALS_AFTER", -1.0, seconds(-1.0, _DAY),
             "Seconds from the start of the test to the first arrival; -1 lets the fleet be spawned, and 5 s",
             in_web_ui=False),
-    _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
-            "Exit with status 1 unless every charge point is online when the test ends: true or false",
-            in_web_ui=False),
+)  # fmt: skip
+"""What comes on top of everyday life."""
+
+_VERDICT: Final = (
     _Option("--slo", "AMPSWARM_SLO", (), slo_text,
             "What the run has to hold, such as 'OCPP/BootNotification p99 < 250ms'; may be given again",
             in_web_ui=False, is_repeatable=True),
     _Option("--slo-file", "AMPSWARM_SLO_FILE", "", str,
             "File with SLOs, one a line", in_web_ui=False),
+    _Option("--require-online", "AMPSWARM_REQUIRE_ONLINE", default=False, parse=boolean, help=
+            "Exit with status 1 unless every charge point is online when the test ends: true or false",
+            in_web_ui=False),
     _Option("--report-json", "AMPSWARM_REPORT_JSON", "", str,
             "Write everything about the run to this file, as JSON", in_web_ui=False),
     _Option("--report-html", "AMPSWARM_REPORT_HTML", "", str,
@@ -203,7 +217,14 @@ OPTIONS: Final = (
             "Write a summary to this file, as Markdown", in_web_ui=False),
     _Option("--progress", "AMPSWARM_PROGRESS", "line", one_of("line", "tables", "none"),
             "How a headless run shows that it goes on: line, Locust's tables, or none", in_web_ui=False),
-    # What the load generator must not be past: docs/reference/generator-health.md. 0 switches a limit off.
+    _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
+            "Log connections and boots, thinned out when there are many: true or false"),
+    _Option("--log-payload", "LOG_PAYLOAD", default=False, parse=boolean, help=
+            "Log each message: true or false"),
+)  # fmt: skip
+"""What a run comes to, and what is left of it."""
+
+_HEALTH: Final = (
     _Option("--max-loop-lag", "AMPSWARM_MAX_LOOP_LAG", 0.5, seconds(0.0, 3600),
             "Seconds by which a generator's loop may be late; the run is invalid if it is for more than 1 s of 10"),
     _Option("--max-generator-cpu", "AMPSWARM_MAX_GENERATOR_CPU", 95.0, percent,
@@ -223,7 +244,20 @@ OPTIONS: Final = (
     _Option("--gc-freeze", "AMPSWARM_GC_FREEZE", default=True, parse=boolean, help=
             "Keep garbage collection rare, and away from charge points that are there: true or false"),
 )  # fmt: skip
-"""Every option of Ampswarm, with its environment variable and default."""
+"""What the load generator must not be past: docs/reference/generator-health.md. 0 switches a limit off."""
+
+THEMES: Final = {
+    "The target": _TARGET,
+    "The fleet": _FLEET,
+    "Connections": _CONNECTIONS,
+    "Load": _LOAD,
+    "Verdict and reports": _VERDICT,
+    "Health of the generators": _HEALTH,
+}
+"""Every option of Ampswarm, with its environment variable and default, by what it is about."""
+
+OPTIONS: Final = tuple(option for theme in THEMES.values() for option in theme)
+"""The same, one behind the other."""
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -232,6 +266,14 @@ def add_options(parser: LocustArgumentParser) -> None:
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
     add_to(parser, OPTIONS)
+
+
+def declare(options: Iterable[_Option]) -> None:
+    """Let a scenario have options of its own, on the command line, in the environment and in files.
+
+    Their values are in `environment.parsed_options`, on workers too, when the first charge point starts.
+    """
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_to(parser, options))
 
 
 def add_to(parser: LocustArgumentParser, options: Iterable[_Option]) -> None:

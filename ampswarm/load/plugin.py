@@ -32,14 +32,15 @@ from ampswarm.load.progress import Progress
 from ampswarm.load.reports import name_of
 from ampswarm.load.shapes import ChargePointArrivals
 from ampswarm.load.standing import Standing
-from ampswarm.load.storm_page import add_storm_page
+from ampswarm.load.storm_requests import add_storm_requests
 from ampswarm.load.storm_spec import InvalidStorm
 from ampswarm.load.storms import Storms
 from ampswarm.load.verdict import Judge, Wanted
-from ampswarm.load.web_pages import add_buttons
+from ampswarm.load.web_pages import add_to_main_page
 from ampswarm.load.web_tabs import add_tab
 from ampswarm.load.workers import WorkerWatch, answer_probes, end_without_a_master
 from ampswarm.ocppj.identity import InvalidEndpoint
+from ampswarm.page import asset
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -98,9 +99,10 @@ def _add_to(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noqa: ANN
     _guard_form(web_ui)
     add_fleet_page(web_ui, fleet.census, fleet.health)
     add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
-    add_storm_page(web_ui, fleet.storms)
+    add_storm_requests(web_ui, fleet.storms)
     add_live_page(web_ui, fleet, standing)
-    add_buttons(web_ui, {"live": ("Live", "#0b6e5f"), "storm": ("Storm", "#b3261e")})
+    buttons = {"live": ("Live", "#0b6e5f"), "live#storm": ("Storm", "#b3261e")}
+    add_to_main_page(web_ui, buttons, asset("tables.js"))
 
 
 def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401

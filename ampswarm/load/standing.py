@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import gevent
+
 from ampswarm.results.running import RunningTotals
 from ampswarm.results.slo import Judgement, Slo, judge, judge_totals, span_of
 
@@ -42,6 +44,9 @@ class Standing:
         if now - self._at >= _GOOD_FOR:
             self._at = now
             seconds, timeline = self._recorder.elapsed, self._recorder.timeline
+            for running in self._totals.values():
+                while not running.catch_up():
+                    gevent.sleep(0)
             totals = {span: running.totals() for span, running in self._totals.items()}
             self._last = [
                 # A rate ends with the last whole second: another sum each time.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "ampswarm"
 _BUTTONS: Final = '<nav aria-label="Ampswarm" style="position:fixed;right:1rem;bottom:1rem;z-index:2000">{links}</nav>'
+_SCRIPT: Final = '<script src="{url}" data-csv="{csv}" defer></script>'
 _BUTTON: Final = """<a href="{url}" target="_blank" style="margin-left:.5rem;padding:.5rem 1rem;border-radius:4px;\
 background:{color};color:#fff;font:500 .9rem sans-serif;text-decoration:none">{words}</a>"""
 
@@ -39,9 +40,15 @@ def foreign(request: Request) -> str | None:
     return f"from {origin}: only Locust's own pages may do this"
 
 
-def add_buttons(web_ui: Any, buttons: Mapping[str, tuple[str, str]]) -> None:  # noqa: ANN401
-    """Add buttons to Locust's own page that lead to pages of ours: words and color, by the page's name."""
-    from flask import request  # noqa: PLC0415  only a master or a single process has it
+def add_to_main_page(web_ui: Any, buttons: Mapping[str, tuple[str, str]], script: bytes) -> None:  # noqa: ANN401
+    """Add what is ours to Locust's own page.
+
+    Args:
+        web_ui: Locust's.
+        buttons: lead to pages of ours: words and color, by the page's name.
+        script: looks after the tables of our tabs.
+    """
+    from flask import Response, request  # noqa: PLC0415  only a master or a single process has it
 
     base = base_path(web_ui)
     links = "".join(
@@ -49,9 +56,19 @@ def add_buttons(web_ui: Any, buttons: Mapping[str, tuple[str, str]]) -> None:  #
         for name, (words, color) in buttons.items()
     )
 
+    tables = _SCRIPT.format(url=f"{base}/{PREFIX}/tables.js", csv=f"{base}/{PREFIX}/fleet.csv")
+    routes = pages(web_ui, "main")
+
+    @routes.get("/tables.js")
+    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
+    def tables_script() -> Response:
+        return Response(script, mimetype="text/javascript")
+
+    web_ui.app.register_blueprint(routes)
+
     @web_ui.app.after_request  # type: ignore[untyped-decorator]
     def add_them(response: Response) -> Response:
         if request.path.rstrip("/") == base and request.method == "GET" and response.mimetype == "text/html":
             text = response.get_data(as_text=True)
-            response.set_data(text.replace("</body>", _BUTTONS.format(links=links) + "</body>", 1))
+            response.set_data(text.replace("</body>", f"{_BUTTONS.format(links=links)}{tables}</body>", 1))
         return response

@@ -36,7 +36,7 @@ function take(news) {
     state.series = new Map();
     state.history = [];
   }
-  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, test: news.test, conditions: news.fleet.conditions });
+  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, recovery: news.recovery, test: news.test, conditions: news.fleet.conditions });
   for (const [key, rows] of Object.entries(news.series)) {
     const known = state.series.get(key) ?? [];
     const first = rows[0][0];
@@ -174,6 +174,8 @@ const tasks = [
   () => {
     const storm = state.storms.at(-1);
     put("storm-title", storm ? `Recovery from ${storm.title}` : "Recovery of the last storm");
+    find("recovery").hidden = !storm;
+    put("recovery", state.recovery);
     show(charts.storm, recoveryLines(storm));
   },
   () => show(charts.generators, [

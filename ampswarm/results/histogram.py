@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from math import ceil
 from typing import Any, Final
 
@@ -40,19 +42,13 @@ def nearest_ranks(counts: Mapping[Any, int], percents: Iterable[float]) -> list[
         counts: how often each time was seen.
         percents: above 0 and at most 100, in any order.
     """
-    wanted = list(percents)
-    found = [0.0] * len(wanted)
-    timed = sum(counts.values())
+    keys = sorted(counts)
+    # How many were within each time. The loop is C's: a long run has thousands of times, and is looked at all along.
+    within = list(accumulate(map(counts.__getitem__, keys)))
+    timed = within[-1] if within else 0
     if not timed:
-        return found
-    order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    seen, place = 0, 0
-    for key in sorted(counts):
-        seen += counts[key]
-        while place < len(order) and seen >= rank_of(wanted[order[place]], timed):
-            found[order[place]] = key
-            place += 1
-    return found
+        return [0.0 for _ in percents]
+    return [keys[bisect_left(within, rank_of(each, timed))] for each in percents]
 
 
 class Histogram:
@@ -87,9 +83,12 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add all that another one has counted."""
-        counts = self.counts
-        for key, count in other.counts.items():
-            counts[key] = counts.get(key, 0) + count
+        if self.counts:
+            counts = self.counts
+            for key, count in other.counts.items():
+                counts[key] = counts.get(key, 0) + count
+        else:
+            self.counts = other.counts.copy()
         self.failures += other.failures
         self.total += other.total
         self.without_time += other.without_time

@@ -81,6 +81,7 @@ class Timeline:
             self._last //= 2
             self.generation = next(_generations)
             old, self._windows = self._windows, {}
+            self._versions.clear()
             for index, cells in old.items():
                 self._merge(index // 2, cells.items())
             # What comes next has to look for its window again.
@@ -120,6 +121,20 @@ class Timeline:
             if begin > after and self._windows[index]:
                 is_current = index >= self._last
                 yield Cell(begin, None if is_current else self._versions.get(index, 0), self._windows[index])
+
+    @property
+    def last(self) -> int:
+        """Number of the last window; it is `width` times as many seconds since the test began."""
+        return self._last
+
+    @property
+    def versions(self) -> Mapping[int, int]:
+        """How often something came to each window, by its number; to the last one, and nobody knows."""
+        return self._versions
+
+    def window(self, number: int) -> Mapping[Key, Histogram]:
+        """Return what a window has."""
+        return self._windows.get(number, {})
 
     def whole(self, after: float, before: float) -> tuple[int, int]:
         """Return where the windows begin and end that lie wholly between two times; there is none if not in order."""

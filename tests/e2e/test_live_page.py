@@ -172,6 +172,31 @@ def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:
     assert scene.total()["charge_points"] == FLEET
 
 
+def names(browser: Browser) -> list[str]:
+    """Return the first column of the tab's table."""
+    return [cells[0] for cells in rows(browser, "table tbody tr")]
+
+
+def test_the_tab_can_be_sorted_and_downloaded(browser: Browser, scene: Scene) -> None:
+    """By a click on a title or by the keyboard; it stays sorted while Locust's page updates it, the sum below."""
+    browser.open(f"{scene.url}/?tab=fleet")
+    until(lambda: len(names(browser)) == 3)
+    one, two = sorted(name for name in names(browser) if name != "all")
+    browser.find("table th[aria-sort]").click()
+    assert names(browser) == [one, two, "all"]
+    browser.find("table th[aria-sort=ascending]").type(ENTER)
+    assert names(browser) == [two, one, "all"]
+    assert browser.texts("table th[aria-sort=descending]") == ["Generator"]
+    # Each has its own figures, also after the next updates, in which React writes them anew.
+    browser.run("window.seen = 0; new MutationObserver(() => window.seen++).observe("
+                "document.querySelector('table tbody'), {subtree: true, characterData: true})")  # fmt: skip
+    until(lambda: browser.run("return window.seen") >= 3)
+    assert names(browser) == [two, one, "all"]
+    commands = {cells[0]: cells[1] for cells in rows(browser, "table tbody tr")}
+    assert commands == {one: f"{FLEET // 2}", two: f"{FLEET // 2}", "all": f"{FLEET}"}
+    assert browser.run("return document.querySelector('table caption a').pathname") == f"{BASE}/ampswarm/fleet.csv"
+
+
 def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> None:
     """Nothing is out of reach without a mouse, and nothing wider than a narrow screen."""
     browser.command("POST", "/window/rect", {"width": 500, "height": 900})
@@ -210,7 +235,7 @@ def test_behind_a_login_nothing_is_told(tmp_path: Path) -> None:
     with Locust(tmp_path, *options, locustfile=tmp_path / "login.py"):
         page = LocustPage(port)
         until(page.is_there)
-        paths = ("live", "live.json", "live/live.js", "fleet.json", "fleet.csv", "chaos", "storm", "storms")
+        paths = ("live", "live.json", "live/live.js", "fleet.json", "fleet.csv", "chaos", "tables.js", "storms")
         for path in paths:
             status, body = page.request("GET", f"/ampswarm/{path}")
             assert status == 200

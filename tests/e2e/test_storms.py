@@ -200,7 +200,7 @@ def test_a_scenario_asks_for_a_storm(tmp_path: Path, workers: int) -> None:
 
 
 def test_the_button_of_the_web_ui(tmp_path: Path) -> None:
-    """A page with a form below any base path; not for other sites, and with a word where it cannot be."""
+    """Below any base path; not for other sites, and with a word where it cannot be."""
     port = free_port()
     with (
         CentralSystem(tmp_path / "cs.log", "--boot-interval", "1") as server,
@@ -211,8 +211,7 @@ def test_the_button_of_the_web_ui(tmp_path: Path) -> None:
     ):  # fmt: skip
         page = LocustPage(port, "/swarm")
         until(page.is_there)
-        assert 'href="/swarm/ampswarm/storm"' in page.get("/")
-        assert "<form>" in page.get("/ampswarm/storm")
+        assert 'href="/swarm/ampswarm/live#storm"' in page.get("/")
         assert page.storm("kind=network") == (409, "no test is running: there is nobody whom a storm could hit")
         assert page.form("/swarm", user_count=4, spawn_rate=4, host=server.url)["success"]
         until(lambda: page.requests("FLOW", "online") == 4)
@@ -249,15 +248,15 @@ def test_a_click_lets_a_storm_come(tmp_path: Path) -> None:
         until(page.is_there)
         until(lambda: page.requests("FLOW", "online") == 3)
         browser.open(f"http://127.0.0.1:{port}/")
-        link = browser.find("a[href='/ampswarm/storm']")
+        link = browser.find("a[href='/ampswarm/live#storm']")
         assert link.text == "Storm"
-        browser.open(f"http://127.0.0.1:{port}/ampswarm/storm")
-        share = browser.find("input[name=share]")
+        browser.open(f"http://127.0.0.1:{port}/ampswarm/live#storm")
+        share = browser.find("#storm input[name=share]")
         share.clear()
         share.type("100")
-        browser.find("button").click()
-        browser.wait_for_text("[role=status]", "it comes: share=100% kind=network")
-        browser.wait_for_text("pre", "3 hit, 3 of them online; 3 back")
+        browser.find("#storm button").click()
+        browser.wait_for_text("#storm-said", "it comes: share=100% kind=network")
+        browser.wait_for_text("#recovery", "3 hit, 3 of them online; 3 back")
         assert browser.console() == []
 
 

@@ -1,16 +1,14 @@
-"""A storm at the push of a button: a page beside Locust's own, and the requests that it makes.
+"""A storm at the push of a button, from the live page or by whatever speaks HTTP.
 
 | request, below `--web-base-path` | |
 |---|---|
-| `GET ampswarm/storm` | the page |
 | `POST ampswarm/storm` | lets a storm begin: JSON, `{"storm": "kind=network share=50%"}` |
 | `GET ampswarm/storms` | the storms of this test, and how the fleet came back: JSON |
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ampswarm.load.storm_spec import InvalidStorm, parse_storm
 from ampswarm.load.storms import StormNotPossible, Storms
@@ -20,22 +18,15 @@ from ampswarm.results.recovery import tables
 if TYPE_CHECKING:
     from flask import Response
 
-_PAGE: Final = files("ampswarm.load").joinpath("storm.html").read_text("utf-8")
 
-
-def add_storm_page(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust's, which is untyped
-    """Add the page to Locust's web UI."""
+def add_storm_requests(web_ui: Any, storms: Storms) -> None:  # noqa: ANN401  Locust's, which is untyped
+    """Let Locust's web UI answer them."""
     from flask import jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
 
     routes = pages(web_ui, "storms")
 
     def answer(status: int, message: str) -> Response:
         return make_response(jsonify({"success": status == 200, "message": message}), status)
-
-    @routes.get("/storm")
-    @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
-    def page() -> str:
-        return _PAGE
 
     @routes.get("/storms")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
