@@ -84,6 +84,16 @@ export function timeChart(canvas, { isStacked = false, unit = "", right = "", pe
   });
 }
 
+/** Give a chart the colors that the page has now. */
+export function recolor(chart) {
+  const { scales, plugins } = chart.options;
+  for (const scale of Object.values(scales)) {
+    scale.ticks.color = color("--dim");
+    if (scale.grid.display !== false) scale.grid.color = color("--line");
+  }
+  plugins.legend.labels.color = color("--text");
+}
+
 /**
  * Show lines; what is hidden by a click on the legend stays hidden.
  * @param chart of `timeChart`.

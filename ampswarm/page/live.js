@@ -1,5 +1,5 @@
 // The live page: asks for what is new, keeps it, and draws a chart a frame.
-import { clock, conditionLines, latencyLines, rateLines, recoveryLines, short, show, timeChart } from "./charts.js";
+import { clock, conditionLines, latencyLines, rateLines, recolor, recoveryLines, short, show, timeChart } from "./charts.js";
 
 const EVERY = 2000;
 const CHAOS = {
@@ -223,4 +223,5 @@ find("chaos").addEventListener("submit", event => {
 find("calm").addEventListener("click", () => ask("DELETE", "chaos", null, "chaos-said", "no chaos any more"));
 find("row").addEventListener("change", draw);
 document.addEventListener("visibilitychange", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Object.values(charts).forEach(recolor); draw(); });
 look();

@@ -148,4 +148,17 @@ section("How to repeat it", run => {
 });
 
 drawn.forEach(each => each());
-addEventListener("beforeprint", () => Object.values(Chart.instances).forEach(each => each.resize()));
+
+// On paper, charts are as wide as a column there, and light; a canvas keeps what it was drawn as.
+const PRINTED = [340, 180];
+function print(isPrinting) {
+  document.documentElement.classList.toggle("printed", isPrinting);
+  for (const each of Object.values(Chart.instances)) {
+    recolor(each);
+    each.options.devicePixelRatio = isPrinting ? 3 : undefined;
+    each.resize(...(isPrinting ? PRINTED : []));
+    each.update("none");
+  }
+}
+addEventListener("beforeprint", () => print(true));
+addEventListener("afterprint", () => print(false));

@@ -13,7 +13,7 @@ import pytest
 from ampswarm.results.html import to_html
 from ampswarm.results.report import Report, load
 from tests.browser import Browser
-from tests.processes import ROOT, CentralSystem, clean_environment, run_locust
+from tests.processes import ROOT, CentralSystem, clean_environment, run_locust, until
 from tests.results.runs import drifting_run
 
 ODD = "</script><img src=x onerror=alert(1)><!--"
@@ -104,6 +104,39 @@ def test_two_runs_side_by_side_say_what_changed(browser: Browser, tmp_path: Path
     assert len(browser.texts(".verdict")) == 2
     assert drawn(browser) >= 4
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def outside(browser: Browser) -> list[str]:
+    """Return the charts that are not whole within their cards."""
+    found: list[str] = browser.run("""
+        return [...document.querySelectorAll("canvas")].filter(canvas => {
+          const [drawn, card] = [canvas, canvas.closest(".card")].map(each => each.getBoundingClientRect());
+          const isWithin = drawn.left >= card.left && drawn.right <= card.right && drawn.bottom <= card.bottom;
+          return !(drawn.width > 0 && isWithin);
+        }).map(canvas => canvas.ariaLabel)""")
+    return found
+
+
+def test_it_prints_on_paper_as_it_is_seen(browser: Browser, tmp_path: Path) -> None:
+    """Charts as wide as the columns of a page of A4, and on the screen again as they were."""
+    drifting_run(7).save(tmp_path / "run.json")
+    assert ampswarm("report", str(tmp_path / "run.json")).returncode == 0
+    browser.open((tmp_path / "run.html").as_uri())
+    widths = "return [...document.querySelectorAll('canvas')].map(each => each.clientWidth)"
+    before = browser.run(widths)
+    assert outside(browser) == []
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    media = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}}
+    size = {"width": 700, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.command("POST", "/goog/cdp/execute", media)
+    browser.command("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+    assert outside(browser) == []
+    assert all(width < 350 for width in browser.run(widths))
+    browser.command("POST", "/goog/cdp/execute", {**media, "params": {"media": ""}})
+    browser.command("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    until(lambda: browser.run(widths) == before)
+    assert outside(browser) == []
 
 
 def test_what_comes_from_the_wire_stays_text(browser: Browser, tmp_path: Path) -> None:
