@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -71,6 +72,7 @@ class Fleet:
     def __init__(self, environment: Environment, pool: IdentityPool, inquiry: FleetInquiry | None = None) -> None:
         self.environment = environment
         self.pool = pool
+        self._told_faults: set[str] = set()
         self._inquiry = inquiry
         self._source: FleetSource | None = None
         self._populations: FleetFile | None = None
@@ -327,6 +329,13 @@ class Fleet:
         self._spread = (self._spread + _GOLDEN_RATIO) % 1.0
         return self._spread
 
+    def tell_fault(self, where: str, fault: Exception) -> None:
+        """Log that code of the scenario raised, with its traceback: each kind of fault once."""
+        kind = f"{where} {type(fault).__name__}"
+        if kind not in self._told_faults:
+            self._told_faults.add(kind)
+            logger.error("%s of the scenario raised; told once, counted each time", where, exc_info=fault)
+
     def storm(self, storm: Storm | str) -> None:
         """Let a storm begin now over the whole fleet; from any process, without waiting.
 
@@ -345,8 +354,14 @@ class Fleet:
         Raises:
             InvalidStorm: one of the scenario's is none.
         """
-        scenarios = (text for each in self.environment.user_classes for text in getattr(each, "storms", ()))
-        return self.settings.storms or tuple(storm for text in scenarios for storm in parse_storms(text))
+        if self.settings.storms is not None:
+            return self.settings.storms
+        # Of the class that has them: those that inherit them have no others.
+        owners = dict.fromkeys(
+            base for each in self.environment.user_classes
+            for base in islice((base for base in each.__mro__ if "storms" in vars(base)), 1)
+        )  # fmt: skip
+        return tuple(storm for owner in owners for text in vars(owner)["storms"] for storm in parse_storms(text))
 
     def online(self) -> tuple[int, int]:
         """Return how many charge points are online and get answers, and how many there are."""

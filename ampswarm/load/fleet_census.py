@@ -84,7 +84,8 @@ class FleetCensus:
         environment.events.test_start.add_listener(lambda **_: self._begin())
         if not isinstance(environment.runner, MasterRunner):
             gevent.spawn(self._count_for_ever)
-        if not isinstance(environment.runner, WorkerRunner):
+        # Without a runner, one user is looked at in a debugger.
+        if environment.runner is not None and not isinstance(environment.runner, WorkerRunner):
             gevent.spawn(self._note_for_ever)
 
     def table(self) -> list[dict[str, Any]]:

@@ -103,7 +103,6 @@ class Live:
             "state": runner.state,
             "at": round(self._fleet.recorder.elapsed, 1),
             "charge_points": runner.user_count,
-            "wanted": runner.target_user_count,
             "host": environment.host or "",
             "verdict": report.status.value if report is not None and is_over else "",
             "invalid": self._fleet.health.reasons(),

@@ -439,6 +439,7 @@ class Living(User):
             try:
                 self.observed(event)
             except Exception as fault:  # noqa: BLE001  the scenario's, and no reason to lose a connection
+                fleet.tell_fault("observed", fault)
                 self.environment.events.user_error.fire(user_instance=self, exception=fault, tb=fault.__traceback__)
             if fleet.lifecycle.is_on:
                 self._log_event(event)

@@ -20,6 +20,15 @@ _SAME_STOP: Final = 5.0
 """Seconds by which a worker may stop before its master: Ctrl-C reaches both."""
 
 
+def expected(environment: Environment) -> int:
+    """Return how many charge points a test wants now: Locust's users without others, such as operators."""
+    runner: Any = environment.runner
+    classes = {each.__name__: each for each in environment.user_classes}
+    counts: dict[str, int] = runner.target_user_classes_count
+    others = sum(count for name, count in counts.items() if not hasattr(classes.get(name), "charge_point"))
+    return int(runner.target_user_count) - others
+
+
 class OnlineVerdict:
     """How many charge points were online when the test ended, over all workers.
 
@@ -48,19 +57,13 @@ class OnlineVerdict:
     def note(self) -> None:
         """The test stops now: count before the charge points go."""
         self._is_decided = False
-        self._target = self._runner.target_user_count - self._others()
+        self._target = expected(self._environment)
         self._stopped_at = time.monotonic()
         online, total = self._count()
         if isinstance(self._runner, WorkerRunner):
             self._runner.send_message(AT_STOP, {"online": online, "total": total})
         elif isinstance(self._runner, LocalRunner):
             self._counts = {"": (self._stopped_at, online, total)}
-
-    def _others(self) -> int:
-        """Return how many of Locust's users are no charge points, such as operators."""
-        classes = {each.__name__: each for each in self._environment.user_classes}
-        counts: dict[str, int] = self._runner.target_user_classes_count
-        return sum(count for name, count in counts.items() if not hasattr(classes.get(name), "charge_point"))
 
     def decide(self) -> None:
         """The test has stopped: say what was counted, once."""

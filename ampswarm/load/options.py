@@ -186,7 +186,7 @@ _CONNECTIONS: Final = (
 _LOAD: Final = (
     _Option("--storm", "AMPSWARM_STORM", (), storms_text, is_repeatable=True, in_web_ui=False, help=
             'Storm over the fleet, as in "at=60s share=50%% kind=network" (network, power, blackhole or herd); '
-            "also for=, over=, seed=, name=. Repeatable, or with ; between them"),
+            "also for=, over=, seed=, name=. Repeatable, or with ; between them; none leaves out the scenario's own"),
     _Option("--arrivals", "AMPSWARM_ARRIVALS", "", str,
             "Open load: what arrives when, as in 'ramp 0/s to 200/s over 5min, poisson 200/s for 10min'",
             in_web_ui=False),
@@ -345,8 +345,8 @@ class Settings:
     """Of drivers; 0 leaves it to the fleet file."""
     fleet: str
     """Path of the fleet file on the master; empty for none."""
-    storms: tuple[Storm, ...]
-    """Those that are planned; empty leaves it to the scenario."""
+    storms: tuple[Storm, ...] | None
+    """Those that are planned; `None` leaves it to the scenario."""
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> Settings:
@@ -378,7 +378,7 @@ class Settings:
             start_hour=options.start_hour,
             end_sessions=options.end_sessions,
             fleet=options.fleet,
-            storms=parse_storms(";".join(options.storm or ())),
+            storms=parse_storms(";".join(options.storm)) if any(options.storm or ()) else None,
         )
 
     def tls_context(self) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import gevent
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, STATE_STOPPING
 
+from ampswarm.load.online_verdict import expected
 from ampswarm.results.census import CONDITIONS
 from ampswarm.results.slo import Outcome
 
@@ -62,12 +63,13 @@ class Progress:
     def line(self) -> str:
         """Return the line as it would be now."""
         fleet = self._fleet
-        runner: Any = fleet.environment.runner
+        environment = fleet.environment
+        runner: Any = environment.runner
         at = fleet.recorder.elapsed
         total = fleet.census.census.total(at)
         conditions = ", ".join(f"{total[each]:.0f} {each}" for each in CONDITIONS if total[each])
-        there = f"{total['charge_points']:.0f} of {runner.target_user_count} charge points"
-        stats = fleet.environment.stats.total
+        there = f"{total['charge_points']:.0f} of {expected(environment)} charge points"
+        stats = environment.stats.total
         parts = [
             f"{_clock(at)} {self._phase(str(runner.state))}, {there}{': ' if conditions else ''}{conditions}",
             f"{self._rate(at, stats.num_requests):.3g} samples/s, {stats.num_failures} failed",

@@ -109,12 +109,18 @@ def parse_storm(text: str) -> Storm:
         raise InvalidStorm(f"{text!r}: {error}") from None
 
 
+NO_STORM: Final = "none"
+"""In place of all storms: those of the scenario do not come."""
+
+
 def parse_storms(text: str) -> tuple[Storm, ...]:
-    """Return storms that are planned, with `;` between them.
+    """Return storms that are planned, with `;` between them; `NO_STORM` alone is no storm.
 
     Raises:
         InvalidStorm: one of them is none, or does not say when it comes.
     """
+    if text.strip() == NO_STORM:
+        return ()
     storms = tuple(parse_storm(each.strip()) for each in text.split(";") if each.strip())
     for each in storms:
         if each.at is None:

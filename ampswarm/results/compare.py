@@ -168,16 +168,18 @@ def _of_times(name: str, metric: str, before: Estimate, after: Estimate, thresho
 
 
 def _unless_apart(difference: Difference, old: Histogram, new: Histogram) -> Difference:
-    """Return what is said of a time that too few blocks tell of, unless both runs have next to no time in common.
+    """Return what is said of a time that blocks do not tell of, unless both runs have next to no time in common.
 
-    What happens in the ramp alone, such as a boot, is over before there are blocks. Nine of ten of its times in one run
-    above nine of ten in the other, and the number itself three times as large: no noise does that.
+    What happens in the ramp alone, such as a boot, is over before there are blocks; and what comes and goes within a
+    run has blocks that tell nothing. Nine of ten of its times in one run above nine of ten in the other, and the number
+    itself three times as large: no noise does that. If only the number is, nobody can say that it is the same.
     """
-    if difference.change is not Change.UNCLEAR or min(old.timed, new.timed) < _LEAST_APART:
+    if difference.change not in {Change.UNCLEAR, Change.SAME} or min(old.timed, new.timed) < _LEAST_APART:
         return difference
     few, many = sorted((difference.before, difference.after))
-    if few <= 0 or many < few * _APART:
+    if few <= 0 or many < few * _APART or many - few < _LEAST_MILLISECONDS:
         return difference
+    difference = replace(difference, change=Change.UNCLEAR)
     if new.percentile(10) > old.percentile(90):
         return replace(difference, change=Change.WORSE)
     if old.percentile(10) > new.percentile(90):

@@ -14,6 +14,7 @@ from locust.env import Environment
 from ampswarm.charge_point.security import CertificateUse, Security
 from ampswarm.charge_point.station import ChargePoint
 from ampswarm.charge_point.template import Template
+from ampswarm.load import ChargePointUser
 from ampswarm.load.fleet import Fleet
 from ampswarm.load.identities import LocalPool
 from ampswarm.load.options import OPTIONS, InvalidOption
@@ -44,6 +45,56 @@ def test_the_charge_points_of_one_burst_start_evenly_over_the_second() -> None:
 def test_the_workers_of_a_run_do_not_start_in_step() -> None:
     """Twenty workers must not connect twenty charge points in each of the same instants."""
     assert len({new_fleet().start_delay() for _ in range(20)}) == 20
+
+
+class Town(ChargePointUser):
+    """Has a storm that its kinds inherit."""
+
+    abstract = True
+    storms: tuple[str, ...] = ("at=60s kind=network",)
+
+
+class Kerb(Town):
+    """Inherits it."""
+
+
+class Depot(Town):
+    """Inherits it too."""
+
+
+class Harbour(Town):
+    """Has others."""
+
+    storms = ("at=90s kind=power", "at=95s kind=herd")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (None, [60.0, 90.0, 95.0]),
+        (["none"], []),
+        (["at=1s kind=herd"], [1.0]),
+        (["at=1s kind=herd;at=2s kind=herd"], [1.0, 2.0]),
+    ],
+)
+def test_storms_are_those_of_the_options_or_else_of_the_scenario(
+    option: list[str] | None, expected: list[float]
+) -> None:
+    """Two classes that inherit a storm have one; an option takes its place, and may leave it out."""
+    options = argparse.Namespace(**{**{each.dest: each.default for each in OPTIONS}, "storm": option})
+    environment = Environment(parsed_options=options, user_classes=[Kerb, Depot, Harbour])
+    fleet = Fleet(environment, LocalPool())
+    assert [storm.at for storm in fleet.planned_storms()] == expected
+
+
+def test_a_fault_of_a_scenario_is_told_once_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """Ten thousand charge points make it ten thousand times; a run that ends with status 1 says why."""
+    fleet = new_fleet()
+    for number in range(3):
+        fleet.tell_fault("observed", KeyError(number))
+    fleet.tell_fault("observed", ValueError("another"))
+    assert [record.message.split(";")[0] for record in caplog.records] == ["observed of the scenario raised"] * 2
+    assert "KeyError: 0" in caplog.text
 
 
 @pytest.mark.parametrize("profile", [2, 3])

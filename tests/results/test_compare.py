@@ -147,6 +147,22 @@ def test_what_has_nothing_in_common_any_more_is_told_apart_however_short_it_was(
     assert not changed(compare(ramp(2.0), ramp(4.0)), Change.WORSE)
 
 
+def test_what_is_three_times_as_slow_and_comes_and_goes_is_not_called_the_same() -> None:
+    """A target that stalls now and then has blocks that differ so much that they prove nothing; its users wait."""
+
+    def stalling(seconds_of_stall: int) -> Report:
+        timeline = Timeline()
+        for place in range(1200):
+            stalls = place // 10 in range(50, 50 + seconds_of_stall)
+            timeline.add("OCPP", "Heartbeat", place / 10, 4000.0 if stalls else 2.0 + place % 7)
+        return report_of(timeline)
+
+    comparison = compare(stalling(0), stalling(5))
+    assert ("OCPP/Heartbeat", "p99") in changed(comparison, Change.UNCLEAR) | changed(comparison, Change.WORSE)
+    assert ("OCPP/Heartbeat", "mean") in changed(comparison, Change.UNCLEAR) | changed(comparison, Change.WORSE)
+    assert ("OCPP/Heartbeat", "p50") in changed(comparison, Change.SAME)
+
+
 def test_what_is_too_short_to_tell_is_unclear() -> None:
     """Ten seconds say little of the next ten: shown, and no reason to fail."""
     comparison = compare(steady({"Boot": (50, 50.0, 0)}, 10), steady({"Boot": (50, 90.0, 0)}, 10))
