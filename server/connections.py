@@ -308,10 +308,10 @@ class CentralSystem:
             seconds=round(now - connection.opened_at, 3),
         )
 
-    def disagreed(self) -> None:
+    def disagreed(self, **fields: object) -> None:
         """A handshake was completed without a common subprotocol, to be closed at once (J 3.2)."""
         self._metrics.events["handshakes without a common subprotocol"] += 1
-        self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol")
+        self._lifecycle.write("disagreed", time.monotonic(), why="no common subprotocol", **fields)
 
     def ponged(self, seconds: float) -> None:
         """A PING was answered after some time."""

@@ -68,7 +68,7 @@ class Report(Protocol):
     def dropped(self, why: str, **fields: object) -> None:
         """A connection ended before there was a request to answer."""
 
-    def disagreed(self) -> None:
+    def disagreed(self, **fields: object) -> None:
         """A handshake is completed without a common subprotocol, to be closed at once (J 3.2)."""
 
 
@@ -338,7 +338,7 @@ class Handshake(asyncio.BufferedProtocol):
         self._is_answered = True
         self._place = self._transport = None
         if entry.subprotocol is None:
-            self._shared.report.disagreed()
+            self._shared.report.disagreed(identity=entry.identity, address=self._address)
             entry = Entry(None, None, entry.key)
         rest = bytes(self._head)
         self._head = bytearray()

@@ -187,6 +187,10 @@ class Calls:
         """The central system told the time without a Heartbeat."""
         self._last_heartbeat = now
 
+    def heartbeat_interval_changed(self, now: float) -> None:
+        """Count from now what a shorter HeartbeatInterval makes overdue: nobody waited for it until now."""
+        self._last_activity = max(self._last_activity, now - self._station.heartbeat_interval)
+
     # -- when, and in which order -------------------------------------------------------------
 
     @property

@@ -456,6 +456,7 @@ class ChargePoint(Parts):
         match name.casefold():
             case "heartbeatinterval":
                 self._heartbeat_interval = self.configuration.integer(Key.HEARTBEAT_INTERVAL)
+                self._calls.heartbeat_interval_changed(now)
             case "messagetimeout":
                 self._calls.session.timeout = float(self.configuration.integer(Key.MESSAGE_TIMEOUT))
             case "websocketpinginterval":

@@ -19,7 +19,7 @@ from ampswarm.arrivals import Dial
 from ampswarm.capacity.evidence import UNITS, Evidence, Report
 from ampswarm.capacity.judge import DefaultJudge, answered, is_enough, measured
 from ampswarm.capacity.plot import svg
-from ampswarm.capacity.search import Bounds, Outcome, Purpose, Search
+from ampswarm.capacity.search import Bounds, Outcome, Purpose, Search, Trial
 from ampswarm.capacity.steadiness import Hold, Phase, Times
 from ampswarm.load.attendance import Attendance
 from ampswarm.load.errands import MESSAGES
@@ -72,8 +72,8 @@ CAPACITY_OPTIONS: Final = (
     Option("--capacity-hold", "AMPSWARM_CAPACITY_HOLD", 30.0, seconds(1.0, 86_400.0),
            "Seconds for which a load is judged; twice as many at the end", in_web_ui=False),
     Option("--capacity-patience", "AMPSWARM_CAPACITY_PATIENCE", 60.0, seconds(1.0, 86_400.0),
-           "Seconds to wait for charge points to be online, or for what waits after too high a load",
-           in_web_ui=False),
+           "Seconds to wait for charge points to be online once all are started, or for what waits after too high a "
+           "load", in_web_ui=False),
     Option("--capacity-p99", "AMPSWARM_CAPACITY_P99", 1.0, seconds(0.001, 3600.0),
            "Seconds that 99 of 100 Calls may take, where there are no SLOs", in_web_ui=False),
     Option("--capacity-out", "AMPSWARM_CAPACITY_OUT", "", str,
@@ -174,7 +174,8 @@ class CapacitySearch(LoadTestShape):
         self._report = None
         # Messages need a fleet first.
         self._rests_from = 0.0
-        self._rests_until = self._options.capacity_patience if self._is_of_messages else None
+        fleet_is_there = self._ramp(self._options.num_users) + self._options.capacity_patience
+        self._rests_until = fleet_is_there if self._is_of_messages else None
         self._is_running = True
 
     def _stop(self) -> None:
@@ -193,7 +194,7 @@ class CapacitySearch(LoadTestShape):
             return
         if self._hold is None:
             # When charge points have been asked for, which Locust is about to do.
-            self._hold = Hold(self._times(trial.purpose), self._dial_to(trial.load, now))
+            self._hold = Hold(self._times(trial), self._dial_to(trial.load, now))
             self._fewest = trial.load
             logger.info("capacity: trying %d %s (%s)", trial.load, UNITS[self._options.capacity_of], trial.purpose)
         wanted = self._options.num_users if self._is_of_messages else trial.load
@@ -238,7 +239,7 @@ class CapacitySearch(LoadTestShape):
         found = measured(timeline, after, before)
         judge = self._load_judge
         if late_with is not None:
-            reason = f"{late_with} charge points were online after {self._options.capacity_patience:g} s"
+            reason = f"{late_with} charge points were online {self._options.capacity_patience:g} s after the last began"
             achieved = float(late_with)
         elif self._is_of_messages:
             answers, lasted = answered(timeline, self._options.arrivals_of, after, before)
@@ -255,10 +256,19 @@ class CapacitySearch(LoadTestShape):
         """Return when the load begins."""
         return self._fleet.open_load.turn(rate) if self._is_of_messages else now
 
-    def _times(self, purpose: Purpose) -> Times:
+    def _times(self, trial: Trial) -> Times:
         options = self._options
-        hold = options.capacity_hold * (_CONFIRMS_FOR if purpose is Purpose.CONFIRM else 1)
-        return Times(options.capacity_settle, hold, options.capacity_patience, self._lag)
+        hold = options.capacity_hold * (_CONFIRMS_FOR if trial.purpose is Purpose.CONFIRM else 1)
+        # Until the last is started, nobody waits for the target.
+        ramp = 0.0 if self._is_of_messages else self._ramp(trial.load)
+        return Times(options.capacity_settle, hold, options.capacity_patience + ramp, self._lag)
+
+    def _ramp(self, users: int) -> float:
+        """Return the seconds in which Locust starts those that are missing, and Ampswarm spreads the last of them."""
+        runner: Any = self.runner
+        missing: int = max(0, users - runner.user_count)
+        rate: float = self._options.spawn_rate
+        return missing / rate + 1.0
 
     @property
     def _lag(self) -> float:

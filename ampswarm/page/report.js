@@ -99,6 +99,11 @@ section("SLOs", run => run.verdict.slos.length ? table([
 
 section("Over time", chartsOf);
 
+section("Capacity", run => run.capacity ? table([
+  ["load", each => each.load], ["why", each => each.purpose], ["achieved", each => each.achieved], ["Calls", each => each.calls], ["p50, ms", each => each.p50], ["p99, ms", each => each.p99],
+  ["failed", each => `${short(100 * each.fail_ratio)} %`], ["", each => each.held ? "held" : "missed", each => each.held ? "held" : "missed"], ["", each => each.reason],
+], run.capacity.trials) : null);
+
 section("All rows, in milliseconds", run => table([
   ["type", row => row.type], ["name", row => row.name], ["count", row => row.count], ["failures", row => row.failures], ["mean", row => row.mean_ms],
   ["p50", row => row.percentiles_ms["50"]], ["p95", row => row.percentiles_ms["95"]], ["p99", row => row.percentiles_ms["99"]], ["p99.9", row => row.percentiles_ms["99.9"]], ["max", row => row.max_ms],

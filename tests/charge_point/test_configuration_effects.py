@@ -12,7 +12,7 @@ from ampswarm.charge_point.events import Dropped
 from ampswarm.charge_point.link import CloseReason, Link
 from ampswarm.charge_point.template import Template
 from ampswarm.charge_point.vehicle import Vehicle
-from ampswarm.ocppj.session import Failed, Failure
+from ampswarm.ocppj.session import Answered, Failed, Failure
 from tests.fakes.scene import Scene, Sent
 
 
@@ -51,6 +51,20 @@ def test_heartbeats_follow_heartbeat_interval_at_once() -> None:
     assert [pytest.approx(each) for each in beats] == [60, 120, 180, 240]
     scene.configure("HeartbeatInterval", "600")
     assert [pytest.approx(each.now) for each in scene.serve(1000)] == [840]
+
+
+def test_what_a_shorter_interval_makes_overdue_is_due_from_then_on() -> None:
+    """Nobody had waited for it: DUE would tell of a queue that was none."""
+    scene = booted(interval=3600)
+    scene.serve(100)
+    scene.configure("HeartbeatInterval", "10")
+    changed = scene.now
+    scene.expect("Heartbeat")
+    scene.now += 1
+    scene.answer({"currentTime": "2026-01-01T00:00:00Z"})
+    answered = scene.events[-1]
+    assert isinstance(answered, Answered)
+    assert (answered.due, answered.ended) == (changed, changed + 1)
 
 
 def test_get_configuration_tells_the_interval_that_bootnotification_gave() -> None:

@@ -21,7 +21,7 @@ from websockets.sync.client import connect as ws_connect
 
 from ampswarm.ocppj.schemas import CENTRAL_SYSTEM_ACTIONS, CHARGE_POINT_ACTIONS, Direction, validate
 from tests.fakes.peer import read_request
-from tests.processes import ROOT, CentralSystem, clean_environment
+from tests.processes import ROOT, CentralSystem, clean_environment, until
 
 BOOT = {"chargePointVendor": "V", "chargePointModel": "M"}
 TIME = "2026-01-01T00:00:00Z"
@@ -190,6 +190,10 @@ def test_without_a_common_subprotocol_it_completes_the_handshake_and_closes(
     with connect(server, subprotocols=subprotocols) as ws:
         assert ws.subprotocol is None
         assert closed(ws)[0] == 1002
+    # Whose charge point it is can be looked up.
+    until(lambda: bool(server.lines("disagreed")))
+    told = server.lines("disagreed")[-1]
+    assert (told["identity"], told["address"]) == ("CP1", "127.0.0.1")
 
 
 def test_of_several_subprotocols_16_is_agreed_on(server: CentralSystem) -> None:

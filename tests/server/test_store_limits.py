@@ -91,7 +91,7 @@ class Heard:
     def dropped(self, why: str, **fields: object) -> None:
         """Not looked at."""
 
-    def disagreed(self) -> None:
+    def disagreed(self, **fields: object) -> None:
         """Not looked at."""
 
 
