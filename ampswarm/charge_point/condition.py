@@ -16,7 +16,7 @@ class Condition(StrEnum):
     """What a charge point is at; one of them at a time."""
 
     OFF = "off"
-    """It has no power."""
+    """It has no power, or starts: at first, after a power cut, after a Reset."""
     CONNECTING = "connecting"
     """It is about to open a connection: name, TCP, TLS, upgrade."""
     BOOTING = "booting"
@@ -28,7 +28,7 @@ class Condition(StrEnum):
     FAULTED = "faulted"
     """As online, and it, or one of its connectors, is Faulted (core 7.7)."""
     OFFLINE = "offline"
-    """It waits for the time of its next attempt to connect, the first one included."""
+    """It waits for the time of its next attempt to connect."""
 
 
 def condition_of(station: ChargePoint) -> Condition:
@@ -37,7 +37,7 @@ def condition_of(station: ChargePoint) -> Condition:
         case Link.OFF:
             return Condition.OFF
         case Link.WAITING:
-            return Condition.OFFLINE
+            return Condition.OFFLINE if station.is_running else Condition.OFF
         case Link.CONNECTING:
             return Condition.CONNECTING
     if station.registration is not Registration.ACCEPTED:

@@ -91,6 +91,7 @@ class Live:
                 for storm in storms
             ],
             "recovery": tables(storms[-1:]),
+            "events": [{"at": each["at"], "what": each["what"]} for each in fleet.incidents.as_list()],
         }
 
     def _test(self) -> dict[str, Any]:
@@ -148,6 +149,9 @@ def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noq
         if request.method == "PUT" and not isinstance(body, dict):
             return make_response(jsonify({"message": "what is wanted is JSON: chaos, as a file has it"}), 415)
         status, answer = ask(fleet.environment.parsed_options, request.method, "/chaos", body)
+        if request.method != "GET" and status == 200:
+            # In the report it is marked: what comes then is no wonder.
+            fleet.incidents.note("other chaos", chaos=body)
         return make_response(jsonify(answer), status)
 
     web_ui.app.register_blueprint(routes)

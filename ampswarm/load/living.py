@@ -96,7 +96,7 @@ class Living(User):
 
     @property
     def charge_point(self) -> ChargePoint:
-        """The charge point itself: its identity, and whether it is online."""
+        """The charge point itself, with its identity and whether it is online."""
         return self._charge_point or self._switch_on()
 
     def observed(self, event: StationEvent) -> None:

@@ -73,6 +73,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     if not isinstance(runner, WorkerRunner):
         fleet.generator_trouble = lambda: "; ".join(fleet.health.generators.reasons()) or None
         fleet.judge = judge = _make_judge(fleet, online)
+        _note_sizes(fleet)
         standing = Standing(fleet.recorder, judge.slos)
         _show_progress(fleet, standing)
         if web_ui is not None:
@@ -80,6 +81,19 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
+
+
+def _note_sizes(fleet: Fleet) -> None:
+    """Note when a fleet gets another size in the middle of a test, but not what a shape does all the time."""
+    environment, sizes = fleet.environment, list[int]()
+
+    def note(user_count: int, **_: object) -> None:
+        if sizes and sizes[-1] != user_count and environment.shape_class is None:
+            fleet.incidents.note("another fleet size", users=user_count, before=sizes[-1])
+        sizes.append(user_count)
+
+    environment.events.test_start.add_listener(lambda **_: sizes.clear())
+    environment.events.spawning_complete.add_listener(note)
 
 
 def _show_progress(fleet: Fleet, standing: Standing) -> None:

@@ -36,7 +36,7 @@ function take(news) {
     state.series = new Map();
     state.history = [];
   }
-  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, recovery: news.recovery, test: news.test, conditions: news.fleet.conditions });
+  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, recovery: news.recovery, events: news.events, test: news.test, conditions: news.fleet.conditions });
   for (const [key, rows] of Object.entries(news.series)) {
     const known = state.series.get(key) ?? [];
     const first = rows[0][0];
@@ -164,7 +164,10 @@ function drawChoice() {
   select.replaceChildren(...wanted.map(name => new Option(name, name, false, name === chosen)));
 }
 
-const happened = () => state.storms.map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` }));
+const happened = () => [
+  ...state.storms.map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` })),
+  ...(state.events ?? []).map(event => ({ at: event.at, label: event.what })),
+];
 
 const tasks = [
   () => { drawTest(); drawSlos(); drawTable(); drawChoice(); },

@@ -27,7 +27,7 @@ def to_text(comparison: Comparison, *, everything: bool = False) -> str:
         if each.change is change and (everything or change is not Change.SAME)
     ]
     if shown:
-        lines += ["", *_aligned([_COLUMNS, *(_cells(each) for each in shown)]), ""]
+        lines += [*([""] if lines else []), *_aligned([_COLUMNS, *(_cells(each) for each in shown)]), ""]
     lines.append(_sentence(comparison))
     return "\n".join(lines)
 

@@ -217,7 +217,7 @@ def _pair(latency: Mapping[str, Any]) -> str:
 
 
 def _latency(histogram: Histogram) -> dict[str, float]:
-    p50, p99 = histogram.percentiles((50, 99))
+    p50, p99 = map(bucket, histogram.percentiles((50, 99)))
     return {"count": histogram.count, "failures": histogram.failures, "p50_ms": p50, "p99_ms": p99}
 
 

@@ -13,7 +13,7 @@ def test_a_day_of_a_charge_point() -> None:
     station = scene.charge_point
     assert condition_of(station) is Condition.OFF
     station.power_on(scene.now, after=5.0)
-    assert condition_of(station) is Condition.OFFLINE
+    assert condition_of(station) is Condition.OFF
     scene.wait_until_due()
     assert station.attempt(scene.now)
     assert condition_of(station) is Condition.CONNECTING

@@ -157,6 +157,9 @@ def test_a_storm_and_chaos_at_a_click(browser: Browser, scene: Scene) -> None:
     browser.find("#calm").click()
     browser.wait_for_text("#chaos-said", "no chaos any more")
     assert scene.central_system.request("GET", "/api/v1/chaos")[1]["configuration"] is None
+    # What was changed is marked in the charts, beside the storm.
+    marks = "return Chart.getChart('chart-rate').$marks.map(mark => mark.label)"
+    until(lambda: sorted(browser.run(marks)) == ["other chaos", "other chaos", "storm 1"])
 
 
 def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:

@@ -7,6 +7,7 @@ import socket
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from locust.env import Environment
@@ -51,7 +52,7 @@ class Town(ChargePointUser):
     """Has a storm that its kinds inherit."""
 
     abstract = True
-    storms: tuple[str, ...] = ("at=60s kind=network",)
+    storms: ClassVar[tuple[str, ...]] = ("at=60s kind=network",)
 
 
 class Kerb(Town):
@@ -65,7 +66,7 @@ class Depot(Town):
 class Harbour(Town):
     """Has others."""
 
-    storms = ("at=90s kind=power", "at=95s kind=herd")
+    storms: ClassVar[tuple[str, ...]] = ("at=90s kind=power", "at=95s kind=herd")
 
 
 @pytest.mark.parametrize(
