@@ -227,6 +227,10 @@ def test_the_button_of_the_web_ui(tmp_path: Path) -> None:
         assert page.storms() == []
         assert page.storm("kind=network", {"Origin": f"http://127.0.0.1:{port}"})[0] == 200
         until(lambda: [each["back"] for each in page.storms()] == [4])
+        # Another size of the fleet is a change that charts and reports mark.
+        assert page.form("/swarm", user_count=5, spawn_rate=5, host=server.url)["success"]
+        until(lambda: page.events() != [])
+        assert [each["what"] for each in page.events()] == ["another fleet size"]
         assert page.form("/stop")["success"]
         locust.process.send_signal(signal.SIGTERM)
         output = locust.wait().output

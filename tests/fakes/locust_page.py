@@ -57,6 +57,11 @@ class LocustPage:
         message: str = json.loads(body)["message"]
         return status, message
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return what the live page marks, beside storms."""
+        found: list[dict[str, Any]] = json.loads(self.get("/ampswarm/live.json"))["events"]
+        return found
+
     def storms(self) -> list[dict[str, Any]]:
         """Return the storms of the test, as the page shows them."""
         found: list[dict[str, Any]] = json.loads(self.get("/ampswarm/storms"))["storms"]
