@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
-from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from ampswarm.charge_point.condition import condition_of
 from ampswarm.results.census import CONDITIONS, Census, Count, table
@@ -76,6 +76,8 @@ class FleetCensus:
         self._more = more
         self.census = Census()
         """Of the last test, or of the one that runs."""
+        # Workers by what they are called.
+        self._ids: dict[str, str] = {}
         self._counted: Count | None = None
         self._counted_at = time.monotonic()
         self._before = 0, 0
@@ -90,11 +92,13 @@ class FleetCensus:
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each process, and one for all."""
+        self._forget_lost()
         at = self._elapsed()
         return table(self.census.rows(at), self.census.total(at))
 
     def section(self) -> dict[str, Any]:
         """Return all of it, as JSON can hold it."""
+        self._forget_lost()
         at = self._elapsed()
         return {
             "at": round(at, 1),
@@ -114,7 +118,18 @@ class FleetCensus:
         return None if counted is None else counted.pack()
 
     def _accept(self, process: str, packed: Any) -> None:  # noqa: ANN401  whatever came in a message
-        self.census.accept(self._name(process), Count.unpack(packed), self._elapsed())
+        name = self._name(process)
+        self._ids[name] = process
+        self.census.accept(name, Count.unpack(packed), self._elapsed())
+
+    def _forget_lost(self) -> None:
+        """Forget workers that Locust misses: it has given their users to others already."""
+        if isinstance(self._runner, MasterRunner):
+            clients = self._runner.clients
+            for name, worker in list(self._ids.items()):
+                if worker not in clients or clients[worker].state == STATE_MISSING:
+                    del self._ids[name]
+                    self.census.forget(name)
 
     def _count_for_ever(self) -> None:
         while True:
@@ -151,4 +166,5 @@ class FleetCensus:
         while True:
             gevent.sleep(REPORT_INTERVAL)
             if self._runner.state in (STATE_SPAWNING, STATE_RUNNING):
+                self._forget_lost()
                 self.census.note(self._elapsed(), self._more())

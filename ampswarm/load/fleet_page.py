@@ -48,10 +48,16 @@ _OF_HEALTH: Final = ("loop_lag_p99_ms", "cpu_percent", "state")
 def fleet_rows(census: FleetCensus, health: GeneratorHealth) -> list[dict[str, Any]]:
     """Return a row for each process, and one for all: its charge points, and how it is itself."""
     known = {each["generator"]: each for each in health.table()}
-    return [
+    rows = [
         {**row, **{name: known.get(row["generator"], {}).get(name, "") for name in _OF_HEALTH}}
         for row in census.table()
     ]
+    if len(rows) > 1:
+        *processes, total = rows
+        total |= health.highest()
+        sound = sum(each["state"] == "valid" for each in processes)
+        total["state"] = "valid" if sound == len(processes) else f"{sound} of {len(processes)} valid"
+    return rows
 
 
 def add_fleet_page(web_ui: Any, census: FleetCensus, health: GeneratorHealth) -> None:  # noqa: ANN401  Locust's

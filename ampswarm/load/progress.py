@@ -70,16 +70,16 @@ class Progress:
         conditions = ", ".join(f"{total[each]:.0f} {each}" for each in CONDITIONS if total[each])
         there = f"{total['charge_points']:.0f} of {expected(environment)} charge points"
         stats = environment.stats.total
-        parts = [
-            f"{_clock(at)} {self._phase(str(runner.state))}, {there}{': ' if conditions else ''}{conditions}",
-            f"{self._rate(at, stats.num_requests):.3g} samples/s, {stats.num_failures} failed",
-        ]
+        # What matters most comes first: a narrow terminal cuts the rest off.
+        trouble = " INVALID" if fleet.generator_trouble() else ""
         slos = words_of(self._standing.now())
-        if slos:
-            parts.append(slos)
-        parts.append(f"lag {fleet.health.highest()['loop_lag_p99_ms']:.0f} ms")
-        if fleet.generator_trouble():
-            parts.append("INVALID")
+        parts = [
+            f"{_clock(at)} {self._phase(str(runner.state))}{trouble}",
+            *([slos] if slos else []),
+            f"{there}{': ' if conditions else ''}{conditions}",
+            f"{self._rate(at, stats.num_requests):.3g} samples/s, {stats.num_failures} failed",
+            f"lag {fleet.health.highest()['loop_lag_p99_ms']:.0f} ms",
+        ]
         return "; ".join(parts)
 
     # -- inside -------------------------------------------------------------------------------

@@ -49,8 +49,10 @@ _SECRETS: Final = ("auth", "credential", "key", "login", "pass", "pwd", "secret"
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 """In a URL, whatever option has it."""
 _SIMPLE: Final = (str, int, float, bool, list)
-_NOT_REPEATED: Final = frozenset({"locustfile", "only_summary"})
+_NOT_REPEATED: Final = frozenset({"enable_rebalancing", "locustfile", "only_summary"})
 """Options that a command line has in another way, or that were set by what ran."""
+_OF_PROCESSES: Final = frozenset({"expect_workers", "master", "worker"})
+"""Options that Locust sets itself where it was given `--processes`, and takes from nobody else then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,13 +315,20 @@ def _command(environment: Environment) -> str:
     """Return a command line that would run it again: what is not as it is by default, without secrets."""
     parts = ["locust", "-f", *(environment.parsed_locustfiles or [environment.locustfile or "locustfile.py"])]
     public = _public(environment.parsed_options)
+    # In front: an option that takes several values would take them too.
+    parts += public.get("user_classes") or []
+    left_out = _NOT_REPEATED | (_OF_PROCESSES if public.get("processes") else frozenset())
     for action in get_parser()._actions:  # noqa: SLF001  as in `_public`
         value = public.get(action.dest)
-        if not action.option_strings or action.dest in _NOT_REPEATED or value in (None, "", [], action.default):
+        if not action.option_strings or action.dest in left_out or value in (None, "", [], action.default):
             continue
+        if action.dest == "stop_timeout" and not value:
+            continue  # Locust makes 0 of none
         flag = max(action.option_strings, key=len)
         if action.nargs == 0:
             parts.append(flag)
+        elif isinstance(value, list) and action.nargs in ("*", "+"):
+            parts += [flag, *map(str, value)]
         elif isinstance(value, list):
             parts += [text for each in value for text in (flag, str(each))]
         else:

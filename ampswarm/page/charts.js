@@ -5,7 +5,7 @@ const DASH = { due: [5, 4] };
 export const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#b8a500", "#7a5fb0", "#444444"];
 export const CONDITION_COLORS = {
   offline: "#999999", connecting: "#56b4e9", booting: "#e69f00", online: "#0072b2",
-  charging: "#009e73", faulted: "#d55e00", off: "#444444",
+  charging: "#009e73", faulted: "#d55e00", off: "#8c6239",
 };
 const MOST_POINTS = 300;
 /** Rows of areas: of 400, a frame took 30 ms, of 100 it takes 5 (python -m benchmarks.live_page). */
@@ -72,7 +72,7 @@ export function timeChart(canvas, { isStacked = false, unit = "", right = "", pe
     data: { datasets: [] },
     plugins: [marks],
     options: {
-      animation: false, parsing: false, normalized: true, responsive: true, maintainAspectRatio: false, spanGaps: true,
+      animation: false, parsing: false, normalized: true, responsive: true, maintainAspectRatio: false, spanGaps: false,
       interaction: { mode: "index", axis: "x", intersect: false },
       elements: { point: { radius: 0, hitRadius: 6 }, line: { borderWidth: 1.5, tension: 0 } },
       scales,
@@ -109,6 +109,9 @@ export function show(chart, lines, happened = []) {
     set.borderColor = stroke;
     set.backgroundColor = line.isFilled ? `${stroke}b3` : stroke;
     set.fill = line.isFilled ? "stack" : false;
+    set.stepped = line.isStepped ? "before" : false;
+    // What stands alone between gaps would not be seen as a line.
+    set.pointRadius = line.hasGaps && set.data.length < 60 ? 1.5 : 0;
     set.borderDash = line.isDue ? DASH.due : [];
     set.borderWidth = line.isFilled ? 0.5 : 1.5;
     set.yAxisID = line.isRight ? "right" : "y";
@@ -125,26 +128,32 @@ function thin(points) {
   const thinned = [];
   for (let index = 0; index < points.length; index += step) {
     let highest = points[index];
-    for (let next = index + 1; next < Math.min(index + step, points.length); next++) if (points[next][1] > highest[1]) highest = points[next];
+    for (let next = index + 1; next < Math.min(index + step, points.length); next++) if (points[next][1] > highest[1] || Number.isNaN(highest[1])) highest = points[next];
     thinned.push([points[index][0], highest[1]]);
   }
   return thinned;
 }
 
+/** Break a line where nothing was seen for long: of its usual distance three times, and five windows. */
+function broken(points, width) {
+  if (points.length < 3) return points;
+  const steps = points.slice(1).map((point, index) => point[0] - points[index][0]).sort((a, b) => a - b);
+  const longest = Math.max(5 * width, 3 * steps[steps.length >> 1]);
+  return points.flatMap((point, index) => index && point[0] - points[index - 1][0] > longest ? [[points[index - 1][0] + width, NaN], point] : [point]);
+}
+
 /** Lines of p50 and p99 of an action: wire time, and time since due. `series` is by type/name: [begin, count, failures, p50, p95, p99]. */
-export function latencyLines(series, name) {
+export function latencyLines(series, name, width) {
   const lines = [];
-  const of = (kind, column) => (series.get(`${kind}/${name}`) ?? []).filter(row => row[1] > 0).map(row => [row[0], row[column]]);
+  const of = (key, column) => broken((series.get(key) ?? []).filter(row => row[1] > 0).map(row => [row[0], row[column]]), width);
   for (const [kind, words, isDue] of [["OCPP", "wire", false], ["DUE", "due", true]]) {
     for (const [percent, column, hue] of PERCENTILES) {
-      const points = of(kind, column);
-      if (points.length) lines.push({ label: `${words} ${percent}`, points, color: hue, isDue });
+      const points = of(`${kind}/${name}`, column);
+      if (points.length) lines.push({ label: `${words} ${percent}`, points, color: hue, isDue, hasGaps: true });
     }
   }
-  if (!lines.length) {
-    for (const [key, rows] of series) {
-      if (key === name) for (const [percent, column, hue] of PERCENTILES) lines.push({ label: percent, points: rows.filter(row => row[1] > 0).map(row => [row[0], row[column]]), color: hue });
-    }
+  if (!lines.length && series.has(name)) {
+    for (const [percent, column, hue] of PERCENTILES) lines.push({ label: percent, points: of(name, column), color: hue, hasGaps: true });
   }
   return lines;
 }
@@ -153,21 +162,23 @@ export function latencyLines(series, name) {
 export function rateLines(series, width, until) {
   const lines = [];
   const failures = new Map();
+  // After a reset of the statistics nobody knows what was before.
+  const since = Math.min(until, ...[...series.values()].filter(rows => rows.length).map(rows => rows[0][0]));
   for (const [key, rows] of series) {
     const [kind, name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
     if (kind === "DUE" || ["WS/tcp", "WS/tls", "WS/upgrade"].includes(key)) continue;
     for (const row of rows) if (row[2]) failures.set(row[0], (failures.get(row[0]) ?? 0) + row[2]);
-    if (kind === "OCPP") lines.push({ label: name, points: filled(rows.map(row => [row[0], row[1] / width]), width, until) });
+    if (kind === "OCPP") lines.push({ label: name, points: filled(rows.map(row => [row[0], row[1] / width]), width, since, until) });
   }
-  if (failures.size) lines.push({ label: "failures", points: filled([...failures].sort((a, b) => a[0] - b[0]).map(([at, count]) => [at, count / width]), width, until), color: "#d00000", isDue: true });
+  if (failures.size) lines.push({ label: "failures", points: filled([...failures].sort((a, b) => a[0] - b[0]).map(([at, count]) => [at, count / width]), width, since, until), color: "#d00000", isDue: true });
   return lines;
 }
 
 /** Windows without a sample are nothing, and not a gap. */
-function filled(points, width, until) {
+function filled(points, width, since, until) {
   const all = [];
   let place = 0;
-  for (let at = 0; at < until; at += width) {
+  for (let at = since; at < until; at += width) {
     while (place < points.length && points[place][0] < at) place++;
     all.push(place < points.length && points[place][0] === at ? points[place] : [at, 0]);
   }
@@ -197,5 +208,5 @@ export function conditionLines(conditions, history) {
 /** How many of those that a storm has hit are back, in percent. */
 export function recoveryLines(storm) {
   if (!storm || !storm.hit) return [];
-  return [{ label: "back, %", points: [[0, 0], ...storm.curve.map(([at, back]) => [at, 100 * back / storm.hit])], color: PALETTE[2] }];
+  return [{ label: "back, %", points: [[0, 0], ...storm.curve.map(([at, back]) => [at, 100 * back / storm.hit])], color: PALETTE[2], isStepped: true }];
 }

@@ -172,7 +172,7 @@ const happened = () => [
 const tasks = [
   () => { drawTest(); drawSlos(); drawTable(); drawChoice(); },
   () => show(charts.fleet, conditionLines(state.conditions, state.history), happened()),
-  () => show(charts.latency, latencyLines(state.series, find("row").value), happened()),
+  () => show(charts.latency, latencyLines(state.series, find("row").value, state.width), happened()),
   () => show(charts.rate, rateLines(state.series, state.width, state.test.at - 4), happened()),
   () => {
     const storm = state.storms.at(-1);
@@ -204,6 +204,7 @@ async function ask(method, where, body, said, done = "it is in force") {
   put(said, "…");
   try {
     const answer = await fetch(where, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+    if (!answer.headers.get("Content-Type").includes("json")) throw new Error(answer.redirected ? "log in again" : `${answer.status}`);
     const words = await answer.json();
     put(said, answer.ok ? words.message ?? done : words.message ?? `it answers ${answer.status}`);
   } catch (error) {
@@ -217,6 +218,12 @@ function storm(kind) {
   ask("POST", "storm", { storm: spec }, "storm-said");
 }
 
+find("storm").elements.kind.addEventListener("change", event => {
+  // A blackhole that ends at once is none.
+  const lasts = find("storm").elements.for;
+  lasts.min = event.target.value === "blackhole" ? "0.1" : "0";
+  if (Number(lasts.value) < Number(lasts.min)) lasts.value = "30";
+});
 find("storm").addEventListener("submit", event => { event.preventDefault(); storm(); });
 find("cut").addEventListener("click", () => { if (find("storm").reportValidity()) storm("network"); });
 find("chaos").addEventListener("submit", event => {

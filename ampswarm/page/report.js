@@ -6,6 +6,7 @@ const VERDICTS = {
   passed: "Passed: every SLO held", missed: "Missed", invalid: "Invalid: the numbers cannot be trusted", none: "Not judged: there was no SLO",
 };
 const drawn = [];
+const MOST_ACTIONS = 6;
 
 /** An element with attributes and children; texts are texts, whatever is in them. */
 function make(name, attributes = {}, ...children) {
@@ -62,11 +63,14 @@ function chartsOf(run) {
   for (const event of run.events ?? []) happened.push({ at: event.at, label: event.what });
   const history = run.fleet_history ?? [];
   const conditions = ["offline", "connecting", "booting", "online", "charging", "faulted", "off"];
-  const calls = run.statistics.filter(row => row.type === "OCPP").sort((a, b) => b.count - a.count).slice(0, 6);
+  // The same actions in the same order, whichever run it is.
+  const counts = new Map();
+  for (const row of runs.flatMap(each => each.statistics)) if (row.type === "OCPP") counts.set(row.name, (counts.get(row.name) ?? 0) + row.count);
+  const calls = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_ACTIONS).map(([name]) => ({ name }));
   const cards = [
     chart("The fleet by state", { isStacked: true }, conditionLines(conditions, history), happened),
     chart("Messages per second", { unit: "/s" }, rateLines(series, run.width, run.run.seconds), happened),
-    ...calls.map(row => chart(`Latency of ${row.name}`, { unit: "ms" }, latencyLines(series, row.name), happened)),
+    ...calls.map(row => chart(`Latency of ${row.name}`, { unit: "ms" }, latencyLines(series, row.name, run.width), happened)),
     ...(run.storms ?? []).map(storm => chart(`Recovery from ${storm.title}`, { percent: true, unit: "%", ticks: seconds => `${short(seconds)} s` }, storm.curve ? recoveryLines(storm) : [], [])),
     chart("Generators", { unit: "ms", right: "%" }, history.some(row => "loop_lag_p99_ms" in row) ? [
       { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
@@ -156,7 +160,11 @@ drawn.forEach(each => each());
 
 // On paper, charts are as wide as a column there, and light; a canvas keeps what it was drawn as.
 const PRINTED = [340, 180];
+const closed = new Set();
 function print(isPrinting) {
+  if (isPrinting) for (const each of document.querySelectorAll("details:not([open])")) closed.add(each);
+  for (const each of closed) each.open = isPrinting;
+  if (!isPrinting) closed.clear();
   document.documentElement.classList.toggle("printed", isPrinting);
   for (const each of Object.values(Chart.instances)) {
     recolor(each);

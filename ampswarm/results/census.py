@@ -100,6 +100,10 @@ class Census:
         """Take what a process said."""
         self._said[process] = at, count
 
+    def forget(self, process: str) -> None:
+        """A process is lost: its charge points are others' now."""
+        self._said.pop(process, None)
+
     def rows(self, at: float) -> dict[str, Mapping[str, float]]:
         """Return a row for each process that is heard of, by its name."""
         return {process: count.as_row() for process, count in self._heard(at)}

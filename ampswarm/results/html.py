@@ -36,6 +36,7 @@ def to_html(*reports: Report) -> bytes:
         # Modules cannot import one another within a file: both are one.
         (b"/*@@CHARTS@@*/", _EXPORT.sub(b"", asset("charts.js"))),
         (b"/*@@SCRIPT@@*/", asset("report.js")),
+        (b"@@VERDICT@@", escape(title).encode()),
         (b"@@DATA@@", _END_OF_SCRIPT.sub(b"\\\\u003c", orjson.dumps(data))),
     ):
         before, _, after = page.partition(place)

@@ -74,7 +74,7 @@ def test_elsewhere_lines_of_the_log_say_it(
     assert bool(found) == is_told
     if is_told:
         assert re.match(r"0:(09|1\d) running", found[-1])
-        assert "running, 10 of 10 charge points: 10 online; " in found[-1]
+        assert "; 10 of 10 charge points: 10 online; " in found[-1]
     count = run.output.count("Aggregated")
     assert count == tables if tables == 2 else count > tables
     assert "\r" not in run.output
