@@ -23,6 +23,8 @@ exclude_patterns: Final = ["build"]
 
 html_theme: Final = "furo"
 html_title: Final = f"Ampswarm {release}"
+html_static_path: Final = ["_static"]
+html_css_files: Final = ["wide.css"]
 html_copy_source: Final = False
 html_show_sourcelink: Final = False
 
