@@ -63,7 +63,7 @@ def _on_init(environment: Environment, web_ui: object, **_: object) -> None:
             then = float(at)
             for worker in workers:
                 counts = tuple(draw.randrange(100) for _ in CONDITIONS)
-                census.accept(worker, Count(3.0, counts, 3, 2, 1, 0, 40), then)
+                census.accept(worker, [Count(3.0, counts, 3, 2, 1, 0, 40, at=then)], then)
             census.note(then, {"loop_lag_p99_ms": draw.random() * 5, "cpu_percent": draw.random() * 40})
 
     environment.events.test_start.add_listener(remember)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from ampswarm.results.census import CONDITIONS, Census, Count, table
 from ampswarm.results.generators import REPORT_INTERVAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from locust.env import Environment
 
@@ -29,15 +30,19 @@ _SLICE: Final = 50
 _FEW: Final = 2000
 """Charge points that are counted every second."""
 _SHORT: Final = 1.0
+_MOST_UNTOLD: Final = 60
+"""Counts that wait for the next report."""
 
 
 class ConnectCounts:
     """Attempts of this process's charge points to connect, since it began."""
 
-    __slots__ = ("opened", "refused")
+    __slots__ = ("again", "opened", "refused")
 
     def __init__(self) -> None:
         self.opened = 0
+        self.again = 0
+        """Of those that were opened, how many by charge points that had been connected before."""
         self.refused = 0
 
 
@@ -78,10 +83,11 @@ class FleetCensus:
         """Of the last test, or of the one that runs."""
         # Workers by what they are called.
         self._ids: dict[str, str] = {}
-        self._counted: Count | None = None
+        self._counted: list[Count] = []
         self._counted_at = time.monotonic()
-        self._before = 0, 0
+        self._before = 0, 0, 0
         self._commands_before = 0
+        self._reports = reports
         reports.add(PART, self._take, self._accept)
         environment.events.test_start.add_listener(lambda **_: self._begin())
         if not isinstance(environment.runner, MasterRunner):
@@ -113,14 +119,21 @@ class FleetCensus:
         self.census = Census()
         self._commands_before = self._commands()
 
-    def _take(self) -> list[object] | None:
-        counted, self._counted = self._counted, None
-        return None if counted is None else counted.pack()
+    def whole_history(self) -> list[Mapping[str, float]]:
+        """Return the history of a test whose reports have all come."""
+        self.census.settle()
+        return list(self.census.history())
+
+    def _take(self) -> list[object]:
+        counted, self._counted = self._counted, []
+        return [each.pack() for each in counted]
 
     def _accept(self, process: str, packed: Any) -> None:  # noqa: ANN401  whatever came in a message
         name = self._name(process)
         self._ids[name] = process
-        self.census.accept(name, Count.unpack(packed), self._elapsed())
+        later = self._reports.later(process)
+        counts = [Count.unpack(each) for each in packed]
+        self.census.accept(name, [replace(each, at=each.at + later) for each in counts], self._elapsed())
 
     def _forget_lost(self) -> None:
         """Forget workers that Locust misses: it has given their users to others already."""
@@ -148,19 +161,24 @@ class FleetCensus:
                 outbox += station.unsent
             gevent.sleep(0)
         now = time.monotonic()
-        opened, refused = self._connects.opened, self._connects.refused
-        untold = self._counted
-        self._counted = Count(
-            seconds=now - self._counted_at + (untold.seconds if untold else 0.0),
+        opened, again, refused = self._connects.opened, self._connects.again, self._connects.refused
+        count = Count(
+            seconds=now - self._counted_at,
             conditions=tuple(found[each] for each in CONDITIONS),
             outstanding=outstanding,
             outbox=outbox,
-            connected=opened - self._before[0] + (untold.connected if untold else 0),
-            refused=refused - self._before[1] + (untold.refused if untold else 0),
+            connected=opened - self._before[0],
+            refused=refused - self._before[2],
             commands=self._commands() - self._commands_before,
+            reconnected=again - self._before[1],
+            at=self._elapsed(),
         )
         self._counted_at = now
-        self._before = opened, refused
+        self._before = opened, again, refused
+        if len(self._counted) < _MOST_UNTOLD:
+            self._counted.append(count)
+        else:  # no master has asked for long
+            self._counted[-1] = count.after(self._counted[-1])
 
     def _note_for_ever(self) -> None:
         while True:

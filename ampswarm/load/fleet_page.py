@@ -32,6 +32,7 @@ COLUMNS: Final = {
     "faulted": "Faulted",
     "off": "Without power",
     "connected_per_second": "Connects/s",
+    "reconnected_per_second": "Reconnects/s",
     "refused_per_second": "Refusals/s",
     "outstanding": "Calls outstanding",
     "outbox": "In outboxes",

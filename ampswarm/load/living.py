@@ -371,6 +371,7 @@ class Living(User):
             self._plight.attempted()
         self._measurements.connected(now - began)
         fleet.connects.opened += 1
+        fleet.connects.again += station.opened_at > 0.0
         if self._misconduct is not None:
             self._connection = self._misconduct.lead(connection)
         station.opened(now)

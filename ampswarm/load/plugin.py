@@ -178,7 +178,7 @@ def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
     judge.sections |= {
         "calls": fleet.calls.as_dict,
         "fleet": lambda: online.last,
-        "fleet_history": lambda: list(fleet.census.census.history()),
+        "fleet_history": fleet.census.whole_history,
         "ledger": lambda: ledger_of_target(environment, judge.began),
         "generators": fleet.health.section,
         "storms": fleet.storms.section,

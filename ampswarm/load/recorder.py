@@ -36,7 +36,9 @@ class Recorder:
         if isinstance(environment.runner, WorkerRunner):
             reports.add("timeline", self.timeline.take, _nobody)
         else:
-            reports.add("timeline", _nothing, lambda _worker, packed: self.timeline.accept(packed))
+            reports.add(
+                "timeline", _nothing, lambda worker, packed: self.timeline.accept(packed, reports.later(worker))
+            )
 
     def begin(self) -> None:
         """A test begins: its times count from now."""

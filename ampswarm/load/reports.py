@@ -25,6 +25,8 @@ LAST: Final = "ampswarm_last_report"
 LOCAL: Final = "local"
 """What a run's only process is called."""
 _FIELD: Final = "ampswarm"
+_LATE: Final = 2.0
+"""Seconds after the master from which a worker has come late, and is not only told late."""
 _INTERVAL: Final = 1.0
 """Seconds between two reports within one process."""
 _PATIENCE: Final = 10.0
@@ -58,6 +60,10 @@ class Reports:
         """Workers whose last reports of this test did not come."""
         self.is_complete = True
         """Whether all reports of the last test have come, or will not come any more."""
+        self._began = time.monotonic()
+        # How much later than the master each worker began: it may have come in the middle of a test.
+        self._later: dict[str, float] = {}
+        self.add("clock", lambda: [time.monotonic() - self._began], self._hear_clock)
         listen = environment.events
         match self._runner:
             case MasterRunner():
@@ -83,6 +89,12 @@ class Reports:
         """
         self._parts[name] = _Part(take, accept)
 
+    def later(self, process: str) -> float:
+        """Return the seconds to add to what a process takes for the time since the test began."""
+        later = self._later.get(process, 0.0)
+        # Less is the time of the messages.
+        return later if later >= _LATE else 0.0
+
     def pass_on(self) -> None:
         """In a single process: hand over what is new."""
         for part in self._parts.values():
@@ -107,7 +119,14 @@ class Reports:
 
     # -- the master ---------------------------------------------------------------------------
 
+    def _hear_clock(self, process: str, said: Any) -> None:  # noqa: ANN401  whatever came in a message
+        later = time.monotonic() - self._began - float(said[0])
+        # The fastest of its reports tells best.
+        self._later[process] = min(self._later.get(process, later), later)
+
     def _begin(self) -> None:
+        self._began = time.monotonic()
+        self._later.clear()
         self._last.clear()
         self._awaited.clear()
         self.silent = []

@@ -11,7 +11,7 @@ const CHAOS = {
 };
 const COLUMNS = [
   ["generator", "Generator"], ["charge_points", "Charge points"], ["offline", "Offline"], ["connecting", "Connecting"], ["booting", "Booting"],
-  ["online", "Online"], ["charging", "Charging"], ["faulted", "Faulted"], ["off", "Off"], ["connected_per_second", "Connects/s"],
+  ["online", "Online"], ["charging", "Charging"], ["faulted", "Faulted"], ["off", "Off"], ["connected_per_second", "Connects/s"], ["reconnected_per_second", "Reconnects/s"],
   ["refused_per_second", "Refusals/s"], ["outstanding", "Outstanding"], ["outbox", "Outbox"], ["commands", "Commands"],
   ["loop_lag_p99_ms", "Loop lag p99, ms"], ["cpu_percent", "CPU, %"], ["state", "State"],
 ];

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from ampswarm.results.generators import REPORT_INTERVAL
 
 CONDITIONS: Final = ("offline", "connecting", "booting", "online", "charging", "faulted", "off")
 """What a charge point can be at (`ampswarm.charge_point.condition`), in the order of tables and charts."""
 
 MAX_ROWS: Final = 1200
-"""Of a history: beyond it, of each two neighbours the first goes, and from then on every second row is left out."""
+"""Of a history: beyond it, of each two neighbours the one with more charge points away stays, and so from then on."""
 
 FORGOTTEN_AFTER: Final = 10.0
 """Seconds after which a process that says nothing has no charge points, as far as anybody knows."""
+
+_GOOD_FOR: Final = 5
+"""Seconds for which a count stands for what follows; large fleets are counted every three."""
+_COMPLETE_AFTER: Final = 2 * REPORT_INTERVAL + 1.0
+"""Seconds until every process has told what it counted in a second."""
+_AWAY: Final = ("offline", "connecting", "booting", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +42,27 @@ class Count:
     """Attempts to connect that failed since it said so last."""
     commands: int = 0
     """Of the central system, since the test began."""
+    reconnected: int = 0
+    """Of those that were connected, how many had been connected before."""
+    at: float = 0.0
+    """When it was counted, in seconds since the test began."""
 
     def pack(self) -> list[object]:
         """Return what `unpack` takes."""
         return [
             self.seconds, list(self.conditions), self.outstanding, self.outbox, self.connected, self.refused,
-            self.commands,
+            self.commands, self.reconnected, self.at,
         ]  # fmt: skip
+
+    def after(self, other: Count) -> Count:
+        """Return it as a count of what happened since the one before `other`."""
+        return replace(
+            self,
+            seconds=self.seconds + other.seconds,
+            connected=self.connected + other.connected,
+            refused=self.refused + other.refused,
+            reconnected=self.reconnected + other.reconnected,
+        )
 
     @classmethod
     def unpack(cls, packed: object) -> Count:
@@ -49,16 +71,17 @@ class Count:
         Raises:
             ValueError: it was something else.
         """
-        if not isinstance(packed, list) or len(packed) != 7 or not isinstance(packed[1], list):
+        if not isinstance(packed, list) or len(packed) != 9 or not isinstance(packed[1], list):
             raise ValueError("no count of charge points")
-        seconds, conditions, outstanding, outbox, connected, refused, commands = packed
+        seconds, conditions, outstanding, outbox, connected, refused, commands, reconnected, at = packed
         if len(conditions) != len(CONDITIONS):
             raise ValueError(f"no count of charge points: {len(conditions)} conditions")
         try:
             counts = tuple(int(each) for each in conditions)
             return cls(
-                float(seconds), counts, int(outstanding), int(outbox), int(connected), int(refused), int(commands)
-            )
+                float(seconds), counts, int(outstanding), int(outbox), int(connected), int(refused), int(commands),
+                int(reconnected), float(at),
+            )  # fmt: skip
         except TypeError as error:
             raise ValueError(f"no count of charge points: {error}") from None
 
@@ -74,6 +97,7 @@ class Count:
             "charge_points": self.charge_points,
             **dict(zip(CONDITIONS, self.conditions, strict=True)),
             "connected_per_second": round(self.connected / seconds, 1),
+            "reconnected_per_second": round(self.reconnected / seconds, 1),
             "refused_per_second": round(self.refused / seconds, 1),
             "outstanding": self.outstanding,
             "outbox": self.outbox,
@@ -81,28 +105,46 @@ class Count:
         }
 
 
+_RATES: Final = ("connected_per_second", "reconnected_per_second", "refused_per_second")
 NOBODY: Final[dict[str, float]] = dict.fromkeys(Count(1.0, (0,) * len(CONDITIONS)).as_row(), 0)
 
 
 class Census:
-    """The last word of each process, their sum, and how that went on.
+    """The last word of each process, their sum, and how that went on, second by second.
 
     Times are seconds since the test began.
     """
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, Count]] = {}
+        # By second: what each process counted last in it.
+        self._counted: dict[int, dict[str, Count]] = {}
+        # The last count of each process before the second that is told next, and when.
+        self._standing: dict[str, tuple[int, Count]] = {}
+        self._lost: set[str] = set()
+        self._next = 0
+        self._more: list[tuple[float, Mapping[str, float]]] = []
         self._history: list[dict[str, float]] = []
+        # Rows of which one will be told.
+        self._group: list[dict[str, float]] = []
         self._every = 1
-        self._turn = 0
 
-    def accept(self, process: str, count: Count, at: float) -> None:
-        """Take what a process said."""
-        self._said[process] = at, count
+    def accept(self, process: str, counts: Sequence[Count], at: float) -> None:
+        """Take what a process has counted since it said so last, in order."""
+        self._lost.discard(process)
+        for count in counts:
+            second = max(int(count.at), self._next)  # later than that, it was told without it
+            slot = self._counted.setdefault(second, {})
+            slot[process] = count.after(slot[process]) if process in slot else count
+        whole = counts[0]
+        for count in counts[1:]:
+            whole = count.after(whole)
+        self._said[process] = at, whole
 
     def forget(self, process: str) -> None:
         """A process is lost: its charge points are others' now."""
         self._said.pop(process, None)
+        self._lost.add(process)
 
     def rows(self, at: float) -> dict[str, Mapping[str, float]]:
         """Return a row for each process that is heard of, by its name."""
@@ -110,31 +152,67 @@ class Census:
 
     def total(self, at: float) -> dict[str, float]:
         """Return the sum of the rows."""
-        sums: dict[str, float] = dict(NOBODY)
-        for _, count in self._heard(at):
-            for name, value in count.as_row().items():
-                sums[name] += value
-        for name in ("connected_per_second", "refused_per_second"):
-            sums[name] = round(sums[name], 1)
-        return sums
+        return _sum(count for _, count in self._heard(at))
 
     def note(self, at: float, more: Mapping[str, float] | None = None) -> None:
-        """Add the sum as it is now to the history, and what else is to be told of now."""
-        self._turn += 1
-        if self._turn % self._every:
-            return
-        self._history.append({"at": round(at, 1), **self.total(at), **(more or {})})
-        if len(self._history) > MAX_ROWS:
-            del self._history[1::2]
-            self._every *= 2
-            self._turn = 0
+        """Add the seconds of which all is known to the history; `more` is what else there is to be told of now."""
+        self._more.append((at, more or {}))
+        self._tell_until(int(at - _COMPLETE_AFTER))
 
     def history(self, after: float = float("-inf")) -> Sequence[Mapping[str, float]]:
-        """Return the sums that were noted `after` a time."""
+        """Return the sums of the seconds that began `after` a time."""
         return [row for row in self._history if row["at"] > after]
+
+    def settle(self) -> None:
+        """Nothing more will come: add what is left."""
+        self._tell_until(max(self._counted, default=-1) + 1)
+        if self._group:
+            self._history.append(_worst(self._group))
+            self._group = []
+
+    def _tell_until(self, end: int) -> None:
+        for second in range(self._next, end):
+            self._next = second + 1
+            counted = self._counted.pop(second, {})
+            self._standing |= {process: (second, count) for process, count in counted.items()}
+            good = [
+                count for process, (since, count) in self._standing.items()
+                if second - since < (1 if process in self._lost else _GOOD_FOR)
+            ]  # fmt: skip
+            if good or self._history:
+                while len(self._more) > 1 and self._more[1][0] < second + 1:
+                    self._more.pop(0)
+                more = self._more[0][1] if self._more else {}
+                self._tell({"at": float(second), **_sum(good), **more})
+
+    def _tell(self, row: dict[str, float]) -> None:
+        self._group.append(row)
+        if len(self._group) < self._every:
+            return
+        self._history.append(_worst(self._group))
+        self._group = []
+        if len(self._history) > MAX_ROWS:
+            pairs = zip(self._history[::2], self._history[1::2], strict=False)
+            self._history = [_worst(pair) for pair in pairs]
+            self._every *= 2
 
     def _heard(self, at: float) -> Iterator[tuple[str, Count]]:
         return ((process, count) for process, (when, count) in self._said.items() if at - when < FORGOTTEN_AFTER)
+
+
+def _sum(counts: Iterable[Count]) -> dict[str, float]:
+    sums: dict[str, float] = dict(NOBODY)
+    for count in counts:
+        for name, value in count.as_row().items():
+            sums[name] += value
+    for name in _RATES:
+        sums[name] = round(sums[name], 1)
+    return sums
+
+
+def _worst(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the row with the most charge points away: no outage is to be lost."""
+    return max(rows, key=lambda row: sum(row[name] for name in _AWAY))
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> list[dict[str, Any]]:

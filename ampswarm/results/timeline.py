@@ -158,8 +158,12 @@ class Timeline:
         self.clear()
         return packed
 
-    def accept(self, packed: Iterable[object]) -> None:
+    def accept(self, packed: Iterable[object], later: float = 0.0) -> None:
         """Add what another timeline had taken.
+
+        Args:
+            packed: what `take` returned.
+            later: seconds by which the other one began after this one.
 
         Raises:
             ValueError: it is nothing of the sort.
@@ -169,5 +173,7 @@ class Timeline:
                 raise ValueError("no window of a timeline")
             begin, _, kind, name, histogram = each
             # A worker's windows are as fine or finer: it forgets them with each report.
-            self._merge(max(0, int(begin) // self.width), [((str(kind), str(name)), Histogram.unpack(histogram))])
+            self._merge(
+                max(0, int(begin + later) // self.width), [((str(kind), str(name)), Histogram.unpack(histogram))]
+            )
             self._widen()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ampswarm.results.census import CONDITIONS
 from tests.browser import Browser
 from tests.fakes.locust_page import LocustPage
 from tests.processes import CentralSystem, Locust, free_port, until
@@ -167,6 +168,17 @@ def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:
     browser.open(f"{scene.url}/?tab=fleet")
     browser.wait_for_text("main, body", "Waiting for boot")
     until(lambda: any(cells[0] == "all" and cells[1] == f"{FLEET}" for cells in rows(browser, "table tbody tr")))
+    # Every state of every process, as `fleet.json` has it; nothing moves any more.
+    states = ("charge_points", *CONDITIONS)
+
+    def seen_and_told() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        seen = {cells[0]: cells[1 : 1 + len(states)] for cells in rows(browser, "table tbody tr")}
+        fleet = json.loads(scene.page.get("/ampswarm/fleet.json"))
+        told = {**fleet["generators"], "all": fleet["total"]}
+        return seen, {name: [f"{row[state]}" for state in states] for name, row in told.items()}
+
+    until(lambda: (pair := seen_and_told())[0] == pair[1])
+    assert seen_and_told()[0]["all"][:6] == ["30", "0", "0", "0", "20", "10"]
     assert browser.find(f"a[href='{BASE}/ampswarm/live']").text == "Live"
     lines = list(csv.DictReader(io.StringIO(scene.page.get("/ampswarm/fleet.csv"))))
     assert [line["Generator"].split()[0] for line in lines] == ["worker", "worker", "all"]
