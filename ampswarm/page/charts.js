@@ -59,13 +59,17 @@ const marks = {
  * Return a chart over time.
  * @param canvas where.
  * @param options isStacked; unit of the values; unit of a second axis, `right`; `percent` for 0 to 100;
- *   `ticks` of the time axis.
+ *   `ticks` of the time axis; how far it goes, `until`; and the highest value of any chart beside it, `top`.
  */
-export function timeChart(canvas, { isStacked = false, unit = "", right = "", percent = false, ticks = clock } = {}) {
+export function timeChart(canvas, { isStacked = false, unit = "", right = "", percent = false, ticks = clock, until, top } = {}) {
   const grid = { color: color("--line") };
   const y = { beginAtZero: true, stacked: isStacked, grid, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)}${unit && ` ${unit}`}` } };
   if (percent) y.max = 100;
-  const scales = { x: { type: "linear", grid, ticks: { color: color("--dim"), maxTicksLimit: 8, callback: ticks } }, y };
+  if (top) y.suggestedMax = top;
+  const x = { type: "linear", grid, ticks: { color: color("--dim"), maxTicksLimit: 8, callback: ticks } };
+  if (ticks === clock) x.ticks.precision = 0;
+  if (until) Object.assign(x, { min: 0, max: until });
+  const scales = { x, y };
   if (right) scales.right = { position: "right", beginAtZero: true, grid: { display: false }, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)} ${right}` } };
   return new Chart(canvas, {
     type: "line",

@@ -57,27 +57,38 @@ function chart(title, options, lines, happened) {
   return card;
 }
 
+/** What all charts of the report have in common, so that one can be laid beside the other. */
+const until = Math.max(...runs.map(run => run.run.seconds));
+for (const run of runs) run.lines = new Map(Object.entries(run.series));
+/** The actions that most Calls are of, in any run. */
+const counts = new Map();
+for (const row of runs.flatMap(run => run.statistics)) if (row.type === "OCPP") counts.set(row.name, (counts.get(row.name) ?? 0) + row.count);
+const actions = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+
+/** A chart for which each run has lines: as high as the highest of them. */
+function compared(title, options, run, linesOf, happened) {
+  const top = runs.length > 1 ? runs.flatMap(linesOf).flatMap(line => line.points).reduce((most, [, y]) => (y > most ? y : most), 0) : undefined;
+  return chart(title, { ...options, until, top }, linesOf(run), happened);
+}
+
 function chartsOf(run) {
-  const series = new Map(Object.entries(run.series));
   const happened = (run.storms ?? []).map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` }));
   for (const event of run.events ?? []) happened.push({ at: event.at, label: event.what });
   const history = run.fleet_history ?? [];
   const conditions = ["offline", "connecting", "booting", "online", "charging", "faulted", "off"];
-  // The same actions in the same order, whichever run it is.
-  const counts = new Map();
-  for (const row of runs.flatMap(each => each.statistics)) if (row.type === "OCPP") counts.set(row.name, (counts.get(row.name) ?? 0) + row.count);
-  const calls = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_ACTIONS).map(([name]) => ({ name }));
   const cards = [
-    chart("The fleet by state", { isStacked: true }, conditionLines(conditions, history), happened),
-    chart("Messages per second", { unit: "/s" }, rateLines(series, run.width, run.run.seconds), happened),
-    ...calls.map(row => chart(`Latency of ${row.name}`, { unit: "ms" }, latencyLines(series, row.name, run.width), happened)),
-    ...(run.storms ?? []).map(storm => chart(`Recovery from ${storm.title}`, { percent: true, unit: "%", ticks: seconds => `${short(seconds)} s` }, storm.curve ? recoveryLines(storm) : [], [])),
-    chart("Generators", { unit: "ms", right: "%" }, history.some(row => "loop_lag_p99_ms" in row) ? [
+    chart("The fleet by state", { isStacked: true, until }, conditionLines(conditions, history), happened),
+    compared("Messages per second", { unit: "/s" }, run, each => rateLines(each.lines, each.width, each.run.seconds), happened),
+    ...actions.slice(0, MOST_ACTIONS).map(name => compared(`Latency of ${name}`, { unit: "ms" }, run, each => latencyLines(each.lines, name, each.width), happened)),
+    chart("Generators", { unit: "ms", right: "%", until }, history.some(row => "loop_lag_p99_ms" in row) ? [
       { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
       { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
     ] : [], happened),
+    ...(run.storms ?? []).map(storm => chart(`Recovery from ${storm.title}`, { percent: true, unit: "%", ticks: seconds => `${short(seconds)} s` }, storm.curve ? recoveryLines(storm) : [], [])),
   ];
-  return make("div", { class: "charts" }, ...cards.filter(Boolean));
+  const part = make("div", {}, make("div", { class: "charts" }, ...cards.filter(Boolean)));
+  if (actions.length > MOST_ACTIONS) part.append(make("p", { class: "dim" }, `Without charts: ${actions.slice(MOST_ACTIONS).join(", ")}`));
+  return part;
 }
 
 const style = key => row => row[key].replace(" ", "-");

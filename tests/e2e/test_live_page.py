@@ -229,6 +229,55 @@ def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> N
     browser.command("POST", "/window/rect", {"width": 1280, "height": 1000})
 
 
+def test_nothing_moves_or_is_made_anew_while_it_updates(browser: Browser, scene: Scene) -> None:
+    """No element goes, and the browser sees no shift of the layout: a page that jumps cannot be read."""
+    browser.open(f"{scene.url}/ampswarm/live")
+    until(lambda: browser.run("return Chart.getChart('chart-rate').data.datasets.length") > 0)
+    browser.run("""
+        window.updates = 0; window.gone = []; window.shift = 0;
+        const ask = window.fetch;
+        window.fetch = (...what) => { window.updates++; return ask(...what); };
+        new MutationObserver(all => all.forEach(each => each.removedNodes.forEach(
+          node => { if (node.nodeType === 1) window.gone.push(node.tagName); }
+        ))).observe(document.body, { childList: true, subtree: true });
+        new PerformanceObserver(list => list.getEntries().forEach(each => { window.shift += each.value; }))
+          .observe({ type: "layout-shift" });""")
+    until(lambda: browser.run("return window.updates") >= 4)
+    assert browser.run("return window.gone") == []
+    assert browser.run("return window.shift") < 0.001
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_light_and_dark(browser: Browser, scene: Scene, scheme: str) -> None:
+    """4.5 to 1 between each text and what is behind it (WCAG 2.2, 1.4.3)."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    media = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
+    browser.command("POST", "/goog/cdp/execute", media)
+    browser.open(f"{scene.url}/ampswarm/live")
+    browser.wait_for_text("#fleet", "all")
+    found = browser.run("""
+        const parts = color => color.match(/[\\d.]+/g).map(Number);
+        const light = color => parts(color).slice(0, 3).map(each => each / 255)
+          .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+          .reduce((sum, each, index) => sum + each * [0.2126, 0.7152, 0.0722][index], 0);
+        const behind = node => { for (; node; node = node.parentElement) {
+          const color = getComputedStyle(node).backgroundColor;
+          if (parts(color)[3] !== 0) return color;
+        } };
+        return [...document.querySelectorAll("body *")]
+          .filter(each => each.offsetParent)
+          .filter(each => [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+          .map(each => {
+            const [one, other] = [light(getComputedStyle(each).color), light(behind(each))].sort((a, b) => b - a);
+            return [(one + 0.05) / (other + 0.05), each.textContent.trim().slice(0, 40)];
+          });""")
+    assert len(found) > 60
+    assert [(round(ratio, 1), text) for ratio, text in found if ratio < 4.5] == []
+    dark = browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, dark.strip("rgb()").split(","))) < 200) == (scheme == "dark")
+    browser.command("POST", "/goog/cdp/execute", {**media, "params": {"features": []}})
+
+
 def test_other_sites_cannot_change_anything(scene: Scene) -> None:
     """A page of somebody else's in the same browser; and a mistake is one line."""
     headers = {"Content-Type": "application/json", "Origin": "http://evil.example"}
@@ -242,8 +291,8 @@ def test_other_sites_cannot_change_anything(scene: Scene) -> None:
     assert scene.page.request("GET", "/ampswarm/live/live.html")[0] == 404
 
 
-def test_behind_a_login_nothing_is_told(tmp_path: Path) -> None:
-    """`--web-login`: what Locust does not show, this does not either."""
+def test_behind_a_login_nothing_is_told_and_after_it_all_is(running: Browser, tmp_path: Path) -> None:
+    """`--web-login`: what Locust does not show, this does not either; whoever has logged in has the page."""
     (tmp_path / "login.py").write_text(LOGIN)
     port = free_port()
     options = ("--web-host", "127.0.0.1", "--web-port", str(port), "--web-login", "--host", "ws://127.0.0.1:9")
@@ -255,3 +304,12 @@ def test_behind_a_login_nothing_is_told(tmp_path: Path) -> None:
             status, body = page.request("GET", f"/ampswarm/{path}")
             assert status == 200
             assert '"isAuthPage"' in body or "authArgs" in body, path
+        url = f"http://127.0.0.1:{port}"
+        running.open(f"{url}/ampswarm/live")
+        assert running.find_all("#chart-fleet") == []
+        running.open(f"{url}/enter")
+        running.console()
+        running.open(f"{url}/ampswarm/live")
+        running.wait_for_text("#test", "ready")
+        assert running.find_all("#chart-fleet") != []
+        assert running.console() == []
