@@ -137,7 +137,7 @@ _TARGET: Final = (
     _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
             "Check the central system's certificate: true or false", in_web_ui=False),
     _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
-            "URL of the central system's operator API, for scenarios in which operators send commands",
+            "URL of the central system's operator API: for operators, the live page's chaos, and the ledger in reports",
             in_web_ui=False),
     _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
             "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),

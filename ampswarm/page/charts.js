@@ -142,7 +142,7 @@ function thin(points) {
 function broken(points, width) {
   if (points.length < 3) return points;
   const steps = points.slice(1).map((point, index) => point[0] - points[index][0]).sort((a, b) => a - b);
-  const longest = Math.max(5 * width, 3 * steps[steps.length >> 1]);
+  const longest = Math.max(5 * width, 3 * steps[(steps.length - 1) >> 1]);
   return points.flatMap((point, index) => index && point[0] - points[index - 1][0] > longest ? [[points[index - 1][0] + width, NaN], point] : [point]);
 }
 
