@@ -44,7 +44,7 @@ logger: Final = logging.getLogger("ampswarm")
 
 EXIT_MISSED: Final = 3
 EXIT_INVALID: Final = 4
-_SECRETS: Final = ("auth", "credential", "key", "login", "pass", "pwd", "secret", "token")
+_SECRETS: Final = ("auth", "bearer", "credential", "key", "login", "pass", "pwd", "secret", "token")
 """What the name of an option has in it whose value nobody else should see."""
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 """In a URL, whatever option has it."""
