@@ -192,8 +192,8 @@ class Census:
         self._history.append(_worst(self._group))
         self._group = []
         if len(self._history) > MAX_ROWS:
-            pairs = zip(self._history[::2], self._history[1::2], strict=False)
-            self._history = [_worst(pair) for pair in pairs]
+            # The last one of an odd number is a pair of its own.
+            self._history = [_worst(self._history[place : place + 2]) for place in range(0, len(self._history), 2)]
             self._every *= 2
 
     def _heard(self, at: float) -> Iterator[tuple[str, Count]]:
