@@ -30,6 +30,9 @@ def install() -> None:
     StatsEntry.to_dict = _to_dict  # type: ignore[method-assign]
     StatsCSV._percentile_fields = _percentile_fields  # type: ignore[method-assign]  # noqa: SLF001
     StatsCSVFileWriter.close_files = _close_files  # type: ignore[method-assign]
+    # The page rounds its own column of medians to two decimals, and no percentile.
+    if locust.stats.PERCENTILES_TO_STATISTICS == [0.95, 0.99]:
+        locust.stats.PERCENTILES_TO_STATISTICS = [0.5, 0.95, 0.99]
 
 
 def _nearest_rank(response_times: dict[float, int], _num_requests: int, percent: float) -> float:
