@@ -12,7 +12,8 @@ from typing import Final
 Sink = Callable[[dict[str, object]], None]
 """Takes one line, as its fields in order; the first is always `event`."""
 
-LINES_PER_SECOND: Final = 20
+MOST_LINES: Final = 20
+"""Of a kind of event, in a second."""
 
 
 class _Window:
@@ -25,16 +26,18 @@ class _Window:
 
 
 class LifecycleLog:
-    """Lets at most `lines_per_second` lines of each kind of event through, and counts the others.
+    """Lets so many lines of each kind of event through in so many seconds, and counts the others.
 
     Args:
         sink: where lines go. `None` logs nothing at all.
-        lines_per_second: how many lines of one event pass in a second.
+        most_lines: how many lines of one event pass.
+        seconds: in how many seconds.
     """
 
-    def __init__(self, sink: Sink | None, lines_per_second: int = LINES_PER_SECOND) -> None:
+    def __init__(self, sink: Sink | None, most_lines: int = MOST_LINES, seconds: float = 1.0) -> None:
         self._sink = sink
-        self._limit = lines_per_second
+        self._limit = most_lines
+        self._seconds = seconds
         self._windows: dict[str, _Window] = {}
 
     @property
@@ -43,11 +46,11 @@ class LifecycleLog:
         return self._sink is not None
 
     def write(self, event: str, now: float, **fields: object) -> None:
-        """Log `event` with `fields`, unless too many of its kind were logged in this second."""
+        """Log `event` with `fields`, unless too many of its kind were logged in these seconds."""
         if self._sink is None:
             return
         window = self._windows.get(event)
-        if window is None or now - window.began >= 1:
+        if window is None or now - window.began >= self._seconds:
             if window is not None:
                 self._summarise(event, window, now)
             window = self._windows[event] = _Window(now)
@@ -58,14 +61,14 @@ class LifecycleLog:
             window.suppressed += 1
 
     def flush(self, now: float, *, final: bool = False) -> None:
-        """Log how many lines were left out in the seconds that are over.
+        """Log how many lines were left out in the time that is over.
 
         Args:
             now: the time, in seconds, on the clock of `write`.
-            final: also for the second that is still running; at the end of the process.
+            final: also in the time that is still running; at the end of the process.
         """
         for event, window in list(self._windows.items()):
-            if final or now - window.began >= 1:
+            if final or now - window.began >= self._seconds:
                 self._summarise(event, window, now)
                 del self._windows[event]
 

@@ -52,6 +52,7 @@ class ChaosControl:
         self._late = LateAnswers()
         central.closed = self._late.forget
         self._config: ChaosConfig | None = None
+        self._since: float | None = None
         self._stalls: dict[int, asyncio.TimerHandle] = {}
         self._is_told_to_stop = False
         self._hooks: ChaosHooks | None = None
@@ -68,6 +69,11 @@ class ChaosControl:
     def config(self) -> ChaosConfig | None:
         """What is in force; `None` for nothing."""
         return self._config
+
+    @property
+    def seconds(self) -> float | None:
+        """For how many seconds it has been so; `None` where nothing was ever set or taken away."""
+        return None if self._since is None else time.monotonic() - self._since
 
     def watch(self, handshakes: Handshakes) -> None:
         """Refuse upgrades among these handshakes."""
@@ -129,6 +135,7 @@ class ChaosControl:
             timer.cancel()
         self._stalls = {}
         self._config = config
+        self._since = time.monotonic()
         hooks = None if config is None else ChaosHooks(Chaos(config), self._central, self._late, self._metrics)
         self._hooks = self._central.chaos = hooks
         self._handlers.boot_exception = None if hooks is None else hooks.boot_policy

@@ -42,6 +42,17 @@ def test_what_was_left_out_last_is_told_even_if_nothing_follows() -> None:
     assert lines[-1] == {"event": "lost", "suppressed": 1, "seconds": 0.2}
 
 
+def test_few_lines_in_a_longer_time() -> None:
+    """A run of a hundred charge points shows that they come, and not each of them."""
+    lines: list[dict[str, object]] = []
+    log = LifecycleLog(lines.append, 2, 10.0)
+    for number in range(100):
+        log.write("connected", number / 10, identity=number)
+    assert [line["identity"] for line in lines] == [0, 1]
+    log.flush(10.0)
+    assert lines[2:] == [{"event": "connected", "suppressed": 98, "seconds": 10.0}]
+
+
 def test_without_a_sink_nothing_is_kept() -> None:
     """Switched off, it costs nothing."""
     log = LifecycleLog(None)

@@ -55,6 +55,10 @@ logger: Final = logging.getLogger("ampswarm")
 
 _NO_FLEET: Final = "fleet file: it cannot be used"
 _GOLDEN_RATIO: Final = 0.6180339887498949
+_LINES: Final = 5
+_LINES_SECONDS: Final = 10.0
+"""So many lines of each kind of event, in so many seconds: the first charge points are seen, and the line that tells
+of the progress is not lost among them."""
 
 
 class Fleet:
@@ -122,7 +126,7 @@ class Fleet:
         if self._settings is None:
             assert self.environment.parsed_options is not None
             self._settings = Settings.from_options(self.environment.parsed_options)
-            self.lifecycle = LifecycleLog(_log if self._settings.log_lifecycle else None)
+            self.lifecycle = LifecycleLog(_log if self._settings.log_lifecycle else None, _LINES, _LINES_SECONDS)
             if self._settings.seed:
                 # Each worker draws its own numbers, and the same ones in the next run.
                 worker = getattr(self.environment.runner, "worker_index", 0)

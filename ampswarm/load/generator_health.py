@@ -158,7 +158,8 @@ class GeneratorHealth:
 
     def _accept(self, worker: str, packed: Any) -> None:  # noqa: ANN401
         is_last, readings = packed
-        self._log(self.generators.accept(name_of(worker, self._runner), readings, self._elapsed, is_last=bool(is_last)))
+        name, later = name_of(worker, self._runner), self._reports.later(worker)
+        self._log(self.generators.accept(name, readings, self._elapsed, later=later, is_last=bool(is_last)))
 
     def _log(self, said: list[Said]) -> None:
         for each in said:

@@ -20,16 +20,18 @@ class Incidents:
         self._elapsed = elapsed
         self._all: list[dict[str, Any]] = []
 
-    def note(self, what: str, **details: object) -> None:
-        """Remember that something happened now.
+    def note(self, what: str, *, ago: float = 0.0, **details: object) -> None:
+        """Remember that something happened.
 
         Args:
             what: in a few words, the same for all of a kind.
+            ago: how many seconds.
             details: what JSON can hold.
         """
         if len(self._all) >= MAX_INCIDENTS:
             return
-        self._all.append({"at": round(self._elapsed(), 3), "what": what, **details})
+        at = max(0.0, self._elapsed() - ago)
+        self._all.append({"at": round(at, 3), "what": what, **details})
 
     def clear(self) -> None:
         """A test begins."""
@@ -37,4 +39,4 @@ class Incidents:
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return them in order: `at` in seconds since the test began, `what`, and details."""
-        return list(self._all)
+        return sorted(self._all, key=lambda each: float(each["at"]))

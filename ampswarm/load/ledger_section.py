@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ampswarm.load.operator_http import ask
+from ampswarm.load.options import OPERATOR_API
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -24,7 +25,7 @@ def ledger_of_target(environment: Environment, began: float) -> dict[str, Any] |
         began: when the run began, in seconds since 1970.
     """
     options = environment.parsed_options
-    if options is None or not is_same_host(environment.host or "", options.operator_api):
+    if not has_api_of_target(environment):
         return None
     status, sums = ask(options, "GET", "/ledger")
     if status != 200:
@@ -34,6 +35,14 @@ def ledger_of_target(environment: Environment, began: float) -> dict[str, Any] |
     # Its clock is that of the same host, or as good.
     since = datetime.fromtimestamp(began, UTC)
     return {"sums": sums, "anomalies": [each for each in anomalies if datetime.fromisoformat(each["at"]) >= since]}
+
+
+def has_api_of_target(environment: Environment) -> bool:
+    """Whether the operator API is that of the target: it is said where it is, or both are on one host."""
+    options = environment.parsed_options
+    if options is None:
+        return False
+    return options.operator_api != OPERATOR_API or is_same_host(environment.host or "", options.operator_api)
 
 
 def is_same_host(one: str, other: str) -> bool:

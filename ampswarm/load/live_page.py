@@ -26,10 +26,12 @@ from ampswarm.results.running import RunningRows
 if TYPE_CHECKING:
     from flask import Response
 
+    from ampswarm.load.chaos_watch import ChaosWatch
     from ampswarm.load.fleet import Fleet
     from ampswarm.load.standing import Standing
 
 _ASSETS: Final = {
+    "colors.css": "text/css",
     "live.css": "text/css",
     "live.js": "text/javascript",
     "charts.js": "text/javascript",
@@ -43,12 +45,14 @@ class Live:
     Args:
         fleet: that of a master, or of a single process.
         standing: of the SLOs.
+        watch: of the central system's chaos.
     """
 
-    def __init__(self, fleet: Fleet, standing: Standing) -> None:
+    def __init__(self, fleet: Fleet, standing: Standing, watch: ChaosWatch) -> None:
         self._fleet = fleet
         self._rows = RunningRows(fleet.recorder.timeline)
         self._standing = standing
+        self._watch = watch
 
     def news(self, generation: int, after: float, fleet_after: float) -> dict[str, Any]:
         """Return what a page does not know yet.
@@ -91,6 +95,7 @@ class Live:
                 for storm in storms
             ],
             "recovery": tables(storms[-1:]),
+            "chaos": self._watch.configuration,
             "events": [{"at": each["at"], "what": each["what"]} for each in fleet.incidents.as_list()],
         }
 
@@ -110,12 +115,12 @@ class Live:
         }
 
 
-def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noqa: ANN401  Locust's, which is untyped
+def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing, watch: ChaosWatch) -> None:  # noqa: ANN401  Locust's, which is untyped
     """Add the page to Locust's web UI."""
     from flask import Response, jsonify, make_response, request  # noqa: PLC0415  only a process with a UI has it
 
     routes = pages(web_ui, "live")
-    live = Live(fleet, standing)
+    live = Live(fleet, standing, watch)
 
     @routes.get("/live")
     @web_ui.auth_required_if_enabled  # type: ignore[untyped-decorator]
@@ -150,8 +155,8 @@ def add_live_page(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noq
             return make_response(jsonify({"message": "what is wanted is JSON: chaos, as a file has it"}), 415)
         status, answer = ask(fleet.environment.parsed_options, request.method, "/chaos", body)
         if request.method != "GET" and status == 200:
-            # In the report it is marked: what comes then is no wonder.
-            fleet.incidents.note("other chaos", chaos=body)
+            # In the report it is marked now, and not only at its next look.
+            watch.look()
         return make_response(jsonify(answer), status)
 
     web_ui.app.register_blueprint(routes)

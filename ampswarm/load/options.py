@@ -36,6 +36,9 @@ ARRIVE: Final = (CHARGE_POINTS, DRIVERS, *MESSAGES)
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
 
+OPERATOR_API: Final = "http://127.0.0.1:8081"
+"""Where the bundled central system has it, on the same host."""
+
 _SAMPLE_NUMBERS: Final = sorted(
     {digit * 10**power + more for power in range(9) for digit in (1, 2, 9) for more in (0, 1, 10)}
 )
@@ -136,7 +139,7 @@ _TARGET: Final = (
             in_web_ui=False),
     _Option("--tls-verify", "AMPSWARM_TLS_VERIFY", default=True, parse=boolean, help=
             "Check the central system's certificate: true or false", in_web_ui=False),
-    _Option("--operator-api", "AMPSWARM_OPERATOR_API", "http://127.0.0.1:8081", _http_url,
+    _Option("--operator-api", "AMPSWARM_OPERATOR_API", OPERATOR_API, _http_url,
             "URL of the central system's operator API: for operators, the live page's chaos, and the ledger in reports",
             in_web_ui=False),
     _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
@@ -218,7 +221,7 @@ _VERDICT: Final = (
     _Option("--progress", "AMPSWARM_PROGRESS", "line", one_of("line", "tables", "none"),
             "How a headless run shows that it goes on: line, Locust's tables, or none", in_web_ui=False),
     _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
-            "Log connections and boots, thinned out when there are many: true or false"),
+            "Log connections and boots, five of each kind in ten seconds, and how many more: true or false"),
     _Option("--log-payload", "LOG_PAYLOAD", default=False, parse=boolean, help=
             "Log each message: true or false"),
 )  # fmt: skip

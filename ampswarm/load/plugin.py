@@ -14,6 +14,7 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from ampswarm.capacity.slos import SloJudge
+from ampswarm.load.chaos_watch import ChaosWatch
 from ampswarm.load.equipment import READS_FOR, check_lists, check_paths
 from ampswarm.load.fleet import Fleet, fleet_of
 from ampswarm.load.fleet_census import FleetCensus
@@ -76,8 +77,9 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _note_sizes(fleet)
         standing = Standing(fleet.recorder, judge.slos)
         _show_progress(fleet, standing)
+        watch = ChaosWatch(environment, fleet.incidents)
         if web_ui is not None:
-            _add_to(web_ui, fleet, standing)
+            _add_to(web_ui, fleet, standing, watch)
     environment.events.test_stop.add_listener(lambda **_: fleet.pool.close())
     environment.events.usage_monitor.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic()))
     environment.events.quit.add_listener(lambda **_: fleet.lifecycle.flush(time.monotonic(), final=True))
@@ -108,13 +110,13 @@ def _show_progress(fleet: Fleet, standing: Standing) -> None:
         Progress(fleet, standing)
 
 
-def _add_to(web_ui: Any, fleet: Fleet, standing: Standing) -> None:  # noqa: ANN401
+def _add_to(web_ui: Any, fleet: Fleet, standing: Standing, watch: ChaosWatch) -> None:  # noqa: ANN401
     """Add what is ours to Locust's web UI."""
     _guard_form(web_ui)
     add_fleet_page(web_ui, fleet.census, fleet.health)
     add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
     add_storm_requests(web_ui, fleet.storms)
-    add_live_page(web_ui, fleet, standing)
+    add_live_page(web_ui, fleet, standing, watch)
     buttons = {"live": ("Live", "#0b6e5f"), "live#storm": ("Storm", "#b3261e")}
     add_to_main_page(web_ui, buttons, asset("tables.js"))
 

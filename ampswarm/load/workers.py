@@ -193,7 +193,7 @@ class WorkerWatch:
         logger.warning("worker %s runs for a master that is gone: it is told to quit", client_id)
         self._runner.server.send_to_client(Message("quit", None, client_id))
 
-    def _note(self, what: str, worker: str, **details: object) -> None:
+    def _note(self, what: str, worker: str, **details: int) -> None:
         self._incidents.note(what, worker=worker, index=self._runner.get_worker_index(worker), **details)
 
     def _is_there(self, worker: str) -> bool:

@@ -1,17 +1,18 @@
 // Charts over the time of a test, on Chart.js: of the live page, and of the report.
 
-const DASH = { due: [5, 4] };
-/** So that neighbours differ, also for eyes that see red and green alike. */
-export const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#b8a500", "#7a5fb0", "#444444"];
-export const CONDITION_COLORS = {
-  offline: "#999999", connecting: "#56b4e9", booting: "#e69f00", online: "#0072b2",
-  charging: "#009e73", faulted: "#d55e00", off: "#8c6239",
+const DASH = [5, 4];
+/** Names of colors, as colors.css has them in light and in dark. */
+const HUES = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(number => `--hue-${number}`);
+const CONDITION_HUES = {
+  offline: "--hue-6", connecting: "--hue-8", booting: "--hue-1", online: "--hue-0", charging: "--hue-2", faulted: "--hue-5", off: "--hue-10",
 };
 const MOST_POINTS = 300;
 /** Rows of areas: of 400, a frame took 30 ms, of 100 it takes 5 (python -m benchmarks.live_page). */
 const MOST_ROWS = 100;
 /** What each is called, its column in a row of a series, and its color. */
-const PERCENTILES = [["p50", 3, PALETTE[0]], ["p95", 4, PALETTE[2]], ["p99", 5, PALETTE[5]]];
+const PERCENTILES = [["p50", 3, HUES[0]], ["p95", 4, HUES[2]], ["p99", 5, HUES[5]]];
+/** Rows of the labels of marks, which would lie one over another in one. */
+const MARK_ROWS = 4;
 
 /** Seconds as m:ss or h:mm:ss. */
 export function clock(seconds) {
@@ -27,8 +28,19 @@ export function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+const colorsNow = new Map();
+
+/** What a color is now: "#rrggbb". */
 function color(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  if (!colorsNow.has(name)) {
+    // Only of a property that is no custom one does the browser tell which of light and dark it is.
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = `var(${name})`;
+    const parts = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3);
+    probe.remove();
+    colorsNow.set(name, `#${parts.map(part => Number(part).toString(16).padStart(2, "0")).join("")}`);
+  }
+  return colorsNow.get(name);
 }
 
 /** Vertical lines where something happened: `chart.$marks`, a list of {at, label}. */
@@ -39,17 +51,22 @@ const marks = {
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = color("--bad");
     ctx.setLineDash([4, 3]);
-    ctx.font = "11px system-ui, sans-serif";
-    for (const { at, label } of chart.$marks ?? []) {
+    ctx.font = "11px Roboto, Helvetica, Arial, system-ui, sans-serif";
+    /** How far each row of labels is taken. */
+    const taken = Array(MARK_ROWS).fill(-Infinity);
+    for (const { at, label } of [...chart.$marks ?? []].sort((one, other) => one.at - other.at)) {
       const place = x.getPixelForValue(at);
       if (place < area.left || place > area.right) continue;
       ctx.beginPath();
       ctx.moveTo(place, area.top);
       ctx.lineTo(place, area.bottom);
       ctx.stroke();
-      const isLate = place > (area.left + area.right) / 2;
-      ctx.textAlign = isLate ? "right" : "left";
-      ctx.fillText(label, place + (isLate ? -4 : 4), area.top + 11);
+      const { width } = ctx.measureText(label);
+      const left = place + 4 + width > area.right ? place - 4 - width : place + 4;
+      const row = taken.findIndex(until => until < left);
+      if (row < 0) continue;
+      taken[row] = left + width + 6;
+      ctx.fillText(label, left, area.top + 11 + 13 * row);
     }
     ctx.restore();
   },
@@ -71,57 +88,135 @@ export function timeChart(canvas, { isStacked = false, unit = "", right = "", pe
   if (until) Object.assign(x, { min: 0, max: until });
   const scales = { x, y };
   if (right) scales.right = { position: "right", beginAtZero: true, grid: { display: false }, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)} ${right}` } };
-  return new Chart(canvas, {
+  const chart = new Chart(canvas, {
     type: "line",
     data: { datasets: [] },
     plugins: [marks],
     options: {
       animation: false, parsing: false, normalized: true, responsive: true, maintainAspectRatio: false, spanGaps: false,
       interaction: { mode: "index", axis: "x", intersect: false },
-      elements: { point: { radius: 0, hitRadius: 6 }, line: { borderWidth: 1.5, tension: 0 } },
+      elements: { point: { radius: 0, hitRadius: 6 }, line: { borderWidth: 2, tension: 0 } },
       scales,
       plugins: {
-        legend: { position: "bottom", labels: { color: color("--text"), boxWidth: 10, boxHeight: 10, usePointStyle: false } },
+        legend: { display: false },
         tooltip: { callbacks: { title: items => items.length ? ticks(items[0].parsed.x) : "", label: item => `${item.dataset.label}: ${short(item.parsed.y)} ${item.dataset.yAxisID === "right" ? right : unit}` } },
       },
     },
+  });
+  chart.$legend = canvas.parentElement.parentElement.insertBefore(document.createElement("ul"), canvas.parentElement.nextSibling);
+  chart.$legend.className = "legend";
+  if (canvas.id) chart.$legend.id = `${canvas.id}-legend`;
+  addKeys(chart);
+  return chart;
+}
+
+/** Let a chart be read with the keyboard: the arrows go from time to time, and what is seen there is said, too. */
+function addKeys(chart) {
+  const { canvas } = chart;
+  const said = canvas.parentElement.appendChild(document.createElement("p"));
+  said.className = "unseen";
+  said.setAttribute("role", "status");
+  canvas.tabIndex = 0;
+  canvas.setAttribute("aria-description", "Arrow keys, Home and End read it");
+  const times = () => [...new Set(chart.data.datasets.filter(set => !set.hidden).flatMap(set => set.data.map(point => point.x)))].sort((a, b) => a - b);
+  const tell = () => {
+    const found = chart.data.datasets.flatMap((set, datasetIndex) => {
+      const index = set.hidden ? -1 : set.data.findIndex(point => point.x === chart.$read && !Number.isNaN(point.y));
+      return index < 0 ? [] : [{ datasetIndex, index }];
+    });
+    const { top, bottom } = chart.chartArea;
+    chart.tooltip.setActiveElements(found, { x: chart.scales.x.getPixelForValue(chart.$read), y: (top + bottom) / 2 });
+    chart.draw();
+    const { title = [], body = [] } = found.length ? chart.tooltip : {};
+    said.textContent = [...title, ...body.flatMap(each => each.lines)].join(", ");
+  };
+  canvas.addEventListener("keydown", event => {
+    const all = times();
+    const at = all.indexOf(chart.$read);
+    const next = { ArrowLeft: at < 0 ? all.length - 1 : at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (next === undefined || !all.length) return;
+    event.preventDefault();
+    chart.$read = all[Math.min(Math.max(next, 0), all.length - 1)];
+    tell();
+  });
+  canvas.addEventListener("blur", () => {
+    if (chart.$read === undefined) return;
+    chart.$read = undefined;
+    said.textContent = "";
+    chart.tooltip.setActiveElements([], { x: 0, y: 0 });
+    chart.draw();
+  });
+}
+
+/** A button for each line, which hides it and shows it again; those that are there stay as they are. */
+function drawLegend(chart) {
+  const list = chart.$legend;
+  const sets = chart.data.datasets;
+  while (list.children.length > sets.length) list.lastChild.remove();
+  sets.forEach((set, index) => {
+    const item = list.children[index] ?? list.appendChild(document.createElement("li"));
+    const button = item.firstChild ?? item.appendChild(document.createElement("button"));
+    if (!button.firstChild) {
+      button.type = "button";
+      button.append(document.createElement("i"), document.createElement("span"));
+      button.addEventListener("click", () => {
+        const each = chart.data.datasets[index];
+        each.hidden = !each.hidden;
+        drawLegend(chart);
+        chart.update("none");
+      });
+    }
+    const [line, words] = button.children;
+    button.setAttribute("aria-pressed", String(!set.hidden));
+    line.className = set.fill ? "filled" : set.borderDash.length ? "dashed" : "";
+    line.style.borderColor = set.borderColor;
+    line.style.background = set.fill ? set.backgroundColor : "none";
+    if (words.textContent !== set.label) words.textContent = set.label;
   });
 }
 
 /** Give a chart the colors that the page has now. */
 export function recolor(chart) {
-  const { scales, plugins } = chart.options;
-  for (const scale of Object.values(scales)) {
+  colorsNow.clear();
+  for (const scale of Object.values(chart.options.scales)) {
     scale.ticks.color = color("--dim");
     if (scale.grid.display !== false) scale.grid.color = color("--line");
   }
-  plugins.legend.labels.color = color("--text");
+  for (const set of chart.data.datasets) paint(set);
+  drawLegend(chart);
+}
+
+function paint(set) {
+  set.borderColor = color(set.hue);
+  set.backgroundColor = set.fill ? `${set.borderColor}b3` : set.borderColor;
 }
 
 /**
- * Show lines; what is hidden by a click on the legend stays hidden.
+ * Show lines; what is hidden in the legend stays hidden.
  * @param chart of `timeChart`.
- * @param lines each {label, points: [[x, y], …], color, isDue, isRight, isFilled}.
+ * @param lines each {label, points: [[x, y], …], hue, isDue, isRight, isFilled}.
  * @param happened the marks.
+ * @param until how far the time goes at least.
  */
-export function show(chart, lines, happened = []) {
-  const known = new Map(chart.data.datasets.map(each => [each.label, each]));
+export function show(chart, lines, happened = [], until = undefined) {
+  chart.options.scales.x.suggestedMax = until;
+  const before = new Map(chart.data.datasets.map(each => [each.label, each]));
   chart.data.datasets = lines.map((line, index) => {
-    const stroke = line.color ?? PALETTE[index % PALETTE.length];
-    const set = known.get(line.label) ?? { label: line.label };
+    const set = before.get(line.label) ?? { label: line.label };
     set.data = thin(line.points).map(([x, y]) => ({ x, y }));
-    set.borderColor = stroke;
-    set.backgroundColor = line.isFilled ? `${stroke}b3` : stroke;
+    set.hue = line.hue ?? HUES[index % HUES.length];
     set.fill = line.isFilled ? "stack" : false;
+    paint(set);
     set.stepped = line.isStepped ? "before" : false;
     // What stands alone between gaps would not be seen as a line.
     set.pointRadius = line.hasGaps && set.data.length < 60 ? 1.5 : 0;
-    set.borderDash = line.isDue ? DASH.due : [];
-    set.borderWidth = line.isFilled ? 0.5 : 1.5;
+    set.borderDash = line.isDue ? DASH : [];
+    set.borderWidth = line.isFilled ? 0.5 : 2;
     set.yAxisID = line.isRight ? "right" : "y";
     return set;
   });
   chart.$marks = happened;
+  drawLegend(chart);
   chart.update("none");
 }
 
@@ -153,11 +248,11 @@ export function latencyLines(series, name, width) {
   for (const [kind, words, isDue] of [["OCPP", "wire", false], ["DUE", "due", true]]) {
     for (const [percent, column, hue] of PERCENTILES) {
       const points = of(`${kind}/${name}`, column);
-      if (points.length) lines.push({ label: `${words} ${percent}`, points, color: hue, isDue, hasGaps: true });
+      if (points.length) lines.push({ label: `${words} ${percent}`, points, hue, isDue, hasGaps: true });
     }
   }
   if (!lines.length && series.has(name)) {
-    for (const [percent, column, hue] of PERCENTILES) lines.push({ label: percent, points: of(name, column), color: hue, hasGaps: true });
+    for (const [percent, column, hue] of PERCENTILES) lines.push({ label: percent, points: of(name, column), hue, hasGaps: true });
   }
   return lines;
 }
@@ -174,7 +269,7 @@ export function rateLines(series, width, until) {
     for (const row of rows) if (row[2]) failures.set(row[0], (failures.get(row[0]) ?? 0) + row[2]);
     if (kind === "OCPP") lines.push({ label: name, points: filled(rows.map(row => [row[0], row[1] / width]), width, since, until) });
   }
-  if (failures.size) lines.push({ label: "failures", points: filled([...failures].sort((a, b) => a[0] - b[0]).map(([at, count]) => [at, count / width]), width, since, until), color: "#d00000", isDue: true });
+  if (failures.size) lines.push({ label: "failures", points: filled([...failures].sort((a, b) => a[0] - b[0]).map(([at, count]) => [at, count / width]), width, since, until), hue: "--bad", isDue: true });
   return lines;
 }
 
@@ -206,11 +301,11 @@ export function conditionLines(conditions, history) {
   const rows = thinRows(history);
   return conditions
     .filter(name => history.some(row => row[name] > 0))
-    .map(name => ({ label: name, points: rows.map(row => [row.at, row[name]]), color: CONDITION_COLORS[name], isFilled: true }));
+    .map(name => ({ label: name, points: rows.map(row => [row.at, row[name]]), hue: CONDITION_HUES[name], isFilled: true }));
 }
 
 /** How many of those that a storm has hit are back, in percent. */
 export function recoveryLines(storm) {
   if (!storm || !storm.hit) return [];
-  return [{ label: "back, %", points: [[0, 0], ...storm.curve.map(([at, back]) => [at, 100 * back / storm.hit])], color: PALETTE[2], isStepped: true }];
+  return [{ label: "back, %", points: [[0, 0], ...storm.curve.map(([at, back]) => [at, 100 * back / storm.hit])], hue: HUES[2], isStepped: true }];
 }

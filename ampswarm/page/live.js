@@ -36,7 +36,7 @@ function take(news) {
     state.series = new Map();
     state.history = [];
   }
-  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, recovery: news.recovery, events: news.events, test: news.test, conditions: news.fleet.conditions });
+  Object.assign(state, { generation: news.generation, width: news.width, storms: news.storms, recovery: news.recovery, events: news.events, test: news.test, chaos: news.chaos, conditions: news.fleet.conditions });
   for (const [key, rows] of Object.entries(news.series)) {
     const known = state.series.get(key) ?? [];
     const first = rows[0][0];
@@ -105,6 +105,16 @@ function drawSlos() {
   });
 }
 
+/** What can be done now: without a test there is nobody whom a storm could hit. */
+function drawForms() {
+  const isRunning = ["running", "spawning"].includes(state.test.state);
+  for (const button of find("storm").querySelectorAll("button")) button.disabled = !isRunning;
+  if (!isRunning) put("storm-said", "no test runs");
+  else if (find("storm-said").textContent === "no test runs") put("storm-said", "");
+  const kinds = Object.entries(state.chaos ?? {}).filter(([name, rules]) => name !== "seed" && rules?.length).map(([name]) => name.replace("_", " "));
+  put("chaos-now", state.chaos ? `In force, until it is ended or replaced: ${kinds.join(", ") || "nothing"}` : "");
+}
+
 /** Write cells in place: what is selected or focused stays so. */
 function fill(body, rows, style = () => {}) {
   while (body.rows.length > rows.length) body.deleteRow(-1);
@@ -170,10 +180,10 @@ const happened = () => [
 ];
 
 const tasks = [
-  () => { drawTest(); drawSlos(); drawTable(); drawChoice(); },
-  () => show(charts.fleet, conditionLines(state.conditions, state.history), happened()),
-  () => show(charts.latency, latencyLines(state.series, find("row").value, state.width), happened()),
-  () => show(charts.rate, rateLines(state.series, state.width, state.test.at - 4), happened()),
+  () => { drawTest(); drawSlos(); drawForms(); drawTable(); drawChoice(); },
+  () => show(charts.fleet, conditionLines(state.conditions, state.history), happened(), state.test.at),
+  () => show(charts.latency, latencyLines(state.series, find("row").value, state.width), happened(), state.test.at),
+  () => show(charts.rate, rateLines(state.series, state.width, state.test.at - 4), happened(), state.test.at),
   () => {
     const storm = state.storms.at(-1);
     put("storm-title", storm ? `Recovery from ${storm.title}` : "Recovery of the last storm");
@@ -184,12 +194,12 @@ const tasks = [
   () => show(charts.generators, [
     { label: "highest loop lag p99, ms", points: state.history.map(row => [row.at, row.loop_lag_p99_ms]) },
     { label: "highest CPU, % of a core", points: state.history.map(row => [row.at, row.cpu_percent]), isRight: true },
-  ], happened()),
+  ], happened(), state.test.at),
 ];
 
 /** One thing a frame: none of them takes the time of another. */
 function draw() {
-  if (document.hidden) return;
+  if (document.hidden || state.generation < 0) return;
   const left = [...tasks];
   const next = () => {
     const began = performance.now();
@@ -233,5 +243,21 @@ find("chaos").addEventListener("submit", event => {
 find("calm").addEventListener("click", () => ask("DELETE", "chaos", null, "chaos-said", "no chaos any more"));
 find("row").addEventListener("change", draw);
 document.addEventListener("visibilitychange", draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { Object.values(charts).forEach(recolor); draw(); });
+// Light or dark as Locust's own page is: what was chosen there, or else what the system has.
+const LIGHTS = matchMedia("(prefers-color-scheme: dark)");
+function shine() {
+  const { theme } = localStorage;
+  if (["light", "dark"].includes(theme)) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  Object.values(charts).forEach(recolor);
+  draw();
+}
+find("theme").addEventListener("click", () => {
+  const isDark = localStorage.theme === "dark" || (!("theme" in localStorage) && LIGHTS.matches);
+  localStorage.theme = isDark ? "light" : "dark";
+  shine();
+});
+addEventListener("storage", event => { if (event.key === "theme") shine(); });
+LIGHTS.addEventListener("change", shine);
+shine();
 look();

@@ -74,8 +74,6 @@ class Generator:
     current: Row = field(default_factory=dict)
     worst: Row = field(default_factory=dict)
     history: _History = field(default_factory=_History)
-    offset: float = 0.0
-    """Seconds into the test at which it began."""
     last: Reading | None = None
     is_done: bool = False
     """Whether it has stopped, and said so."""
@@ -150,13 +148,16 @@ class Generators:
             generator = self._known[name] = Generator(name, Judge(self._limits))
         return generator
 
-    def accept(self, name: str, packed: object, elapsed: float, *, is_last: bool = False) -> list[Said]:
+    def accept(
+        self, name: str, packed: object, elapsed: float, *, later: float = 0.0, is_last: bool = False
+    ) -> list[Said]:
         """Take readings; return what is to be logged.
 
         Args:
             name: whose.
             packed: `Reading.pack` of each.
             elapsed: seconds into the test.
+            later: seconds into the test at which it began, where that was later than the others.
             is_last: whether nothing will follow.
 
         Raises:
@@ -166,15 +167,12 @@ class Generators:
             raise ValueError("no readings of a generator")  # noqa: TRY004  as for whatever else is none
         readings = [Reading.unpack(each) for each in packed]
         generator = self.expect(name)
-        # Up to two reports, it is how long a message may take; above that, it came later.
-        if generator.last is None and readings and elapsed - readings[0].at > 2 * REPORT_INTERVAL:
-            generator.offset = elapsed - readings[0].at
         generator.unheard = 0.0
         generator.is_done = is_last
         said = []
         for reading in readings:
             # From here on in the test's time, and not in that of one that came later.
-            reading = replace(reading, at=reading.at + generator.offset)  # noqa: PLW2901
+            reading = replace(reading, at=reading.at + later)  # noqa: PLW2901
             generator.last = reading
             self._lags.add_all(*_LAG, reading.at, reading.lag)
             said += [Said(name, finding) for finding in generator.judge.take(reading)]

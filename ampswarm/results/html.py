@@ -31,7 +31,7 @@ def to_html(*reports: Report) -> bytes:
     page = asset("report.html")
     for place, text in (
         (b"@@TITLE@@", escape(title).encode()),
-        (b"/*@@STYLE@@*/", asset("report.css")),
+        (b"/*@@STYLE@@*/", asset("colors.css") + asset("report.css")),
         (b"/*@@LIBRARY@@*/", asset("chart.js").replace(b"</script", b"<\\/script")),
         # Modules cannot import one another within a file: both are one.
         (b"/*@@CHARTS@@*/", _EXPORT.sub(b"", asset("charts.js"))),

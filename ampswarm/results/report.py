@@ -237,7 +237,9 @@ def load(path: Path) -> Report:
     wrong = next(iter(_validator().iter_errors(data)), None)
     if wrong is not None:
         place = ".".join(str(each) for each in wrong.instance_path) or "the file"
-        raise BadReport(f"{path}: is no report of a run: {place}: {wrong.message[:200]}")
+        # What comes from the file may have line breaks in it.
+        words = " ".join(f"{place}: {wrong.message[:200]}".split())
+        raise BadReport(f"{path}: is no report of a run: {words}")
     report = Report(data, str(path))
     try:
         report.histograms()

@@ -25,6 +25,8 @@ class ChaosState(Model):
 
     configuration: ChaosConfig | None
     """`null` for nothing."""
+    seconds: Annotated[float, Field(ge=0)] | None
+    """For how many seconds it has been so; `null` where nothing was ever set or taken away."""
     counts: dict[str, Annotated[int, Field(ge=0)]]
     """How often, by what, since the start."""
 
@@ -113,7 +115,8 @@ class ChaosRoutes:
         """Tell what goes wrong on purpose, and what was done so far."""
         config = self._control.config
         configuration = None if config is None else config.as_dict()
-        return as_json({"configuration": configuration, "counts": await self._control.counts()})
+        seconds = self._control.seconds
+        return as_json({"configuration": configuration, "seconds": seconds, "counts": await self._control.counts()})
 
     async def put_chaos(self, body: ChaosConfig) -> Response:
         """Do all this from now on, and nothing else."""

@@ -19,7 +19,7 @@ from tests.processes import CentralSystem, Locust, free_port, until
 
 FLEET = 30
 BASE = "/swarm"
-ENTER = "\ue007"
+ENTER, END, LEFT = "\ue007", "\ue010", "\ue012"
 CHARGING = """
 from locust import task
 from ampswarm.load import ChargePointUser, Vehicle
@@ -58,6 +58,19 @@ def on_init(environment, web_ui, **_):
             login_user(Someone())
             return redirect("/")
 """
+CONTRAST = """
+        const parts = color => color.match(/[\\d.]+/g).map(Number);
+        const light = color => parts(color).slice(0, 3).map(each => each / 255)
+          .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+          .reduce((sum, each, index) => sum + each * [0.2126, 0.7152, 0.0722][index], 0);
+        const behind = node => { for (; node; node = node.parentElement) {
+          const color = getComputedStyle(node).backgroundColor;
+          if (parts(color)[3] !== 0) return color;
+        } };
+        const contrast = (color, ground) => {
+          const [one, other] = [light(color), light(ground)].sort((a, b) => b - a);
+          return (one + 0.05) / (other + 0.05);
+        };"""
 
 
 class Scene:
@@ -158,9 +171,55 @@ def test_a_storm_and_chaos_at_a_click(browser: Browser, scene: Scene) -> None:
     browser.find("#calm").click()
     browser.wait_for_text("#chaos-said", "no chaos any more")
     assert scene.central_system.request("GET", "/api/v1/chaos")[1]["configuration"] is None
-    # What was changed is marked in the charts, beside the storm.
+    # What was changed is marked in the charts, beside the storm; also what somebody did elsewhere, and is in force.
     marks = "return Chart.getChart('chart-rate').$marks.map(mark => mark.label)"
-    until(lambda: sorted(browser.run(marks)) == ["other chaos", "other chaos", "storm 1"])
+    until(lambda: sorted(browser.run(marks)) == ["chaos", "chaos ends", "storm 1"])
+    assert scene.central_system.request("PUT", "/api/v1/chaos", {"boots": [{"status": "Pending"}]})[0] == 200
+    browser.wait_for_text("#chaos-now", "In force, until it is ended or replaced: boots")
+    assert scene.central_system.request("DELETE", "/api/v1/chaos")[0] == 204
+    assert scene.central_system.request("POST", "/api/v1/chaos/stalls", {"seconds": 0.1})[0] == 202
+    until(lambda: browser.run(marks).count("stall") == 1)
+    until(lambda: sorted(browser.run(marks)) == ["chaos", "chaos", "chaos ends", "chaos ends", "stall", "storm 1"])
+    assert browser.find("#chaos-now").text == ""
+
+
+def test_a_chart_is_read_with_the_keyboard(browser: Browser, scene: Scene) -> None:
+    """Whoever has no mouse, or does not see it, gets the figures of each time; and hides a line by its button."""
+    browser.open(f"{scene.url}/ampswarm/live")
+    until(lambda: len(browser.texts("#chart-fleet-legend button")) >= 2)
+    chart = browser.find("#chart-fleet")
+    chart.type(END)
+    told = browser.run("return arguments[0].parentElement.querySelector('.unseen').textContent", chart.argument)
+    when, *figures = told.split(", ")
+    assert ":" in when
+    assert sum(int(each.split(": ")[1]) for each in figures) == FLEET
+    chart.type(LEFT)
+    said = "return arguments[0].parentElement.querySelector('.unseen').textContent"
+    assert browser.run(said, chart.argument).split(", ")[0] != when
+    online = browser.find("#chart-fleet-legend li:nth-child(1) button")
+    name = online.text
+    online.type(ENTER)
+    hidden = "return Chart.getChart('chart-fleet').data.datasets.filter(set => set.hidden).map(set => set.label)"
+    assert browser.run(hidden) == [name]
+    assert browser.run("return arguments[0].getAttribute('aria-pressed')", online.argument) == "false"
+    # Also after the next update.
+    browser.run("window.updates = 0; const ask = window.fetch; "
+                "window.fetch = (...what) => { window.updates++; return ask(...what); };")  # fmt: skip
+    until(lambda: browser.run("return window.updates") >= 2)
+    assert browser.run(hidden) == [name]
+
+
+def test_it_is_light_or_dark_as_locusts_own_page(browser: Browser, scene: Scene) -> None:
+    """What is chosen on one page holds for the other."""
+    dark = "return getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
+    browser.open(f"{scene.url}/ampswarm/live")
+    assert not browser.run(dark)
+    browser.find("#theme").click()
+    assert browser.run(dark)
+    browser.open(f"{scene.url}/?tab=stats")
+    browser.wait_for_text("table", "Heartbeat")
+    assert browser.run(dark)
+    browser.run("localStorage.removeItem('theme')")
 
 
 def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:
@@ -270,22 +329,23 @@ def test_every_text_can_be_read_in_light_and_dark(browser: Browser, scene: Scene
     browser.command("POST", "/goog/cdp/execute", media)
     browser.open(f"{scene.url}/ampswarm/live")
     browser.wait_for_text("#fleet", "all")
-    found = browser.run("""
-        const parts = color => color.match(/[\\d.]+/g).map(Number);
-        const light = color => parts(color).slice(0, 3).map(each => each / 255)
-          .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
-          .reduce((sum, each, index) => sum + each * [0.2126, 0.7152, 0.0722][index], 0);
-        const behind = node => { for (; node; node = node.parentElement) {
-          const color = getComputedStyle(node).backgroundColor;
-          if (parts(color)[3] !== 0) return color;
-        } };
+    found = browser.run(
+        CONTRAST
+        + """
         return [...document.querySelectorAll("body *")]
           .filter(each => each.offsetParent)
           .filter(each => [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
-          .map(each => {
-            const [one, other] = [light(getComputedStyle(each).color), light(behind(each))].sort((a, b) => b - a);
-            return [(one + 0.05) / (other + 0.05), each.textContent.trim().slice(0, 40)];
-          });""")
+          .map(each => [contrast(getComputedStyle(each).color, behind(each)), each.textContent.slice(0, 40)]);"""
+    )
+    # And 3 to 1 between what is drawn and the card that it is drawn on (1.4.11).
+    until(lambda: len(browser.run("return Chart.getChart('chart-fleet').data.datasets")) >= 2)
+    found += browser.run(
+        CONTRAST
+        + """
+        return Object.values(Chart.instances).flatMap(chart => chart.data.datasets.map(
+          set => [contrast(`rgb(${set.borderColor.match(/[0-9a-f]{2}/g).map(each => parseInt(each, 16))})`,
+            behind(chart.canvas)) * 1.5, set.label]));"""
+    )
     assert len(found) > 60
     assert [(round(ratio, 1), text) for ratio, text in found if ratio < 4.5] == []
     dark = browser.run("return getComputedStyle(document.body).backgroundColor")

@@ -133,7 +133,7 @@ def test_workers_of_two_hosts_do_not_share_their_ports() -> None:
 def test_a_worker_that_came_later_speaks_of_the_test_s_time() -> None:
     """It counts from the moment at which it was told to begin."""
     generators = Generators(Limits())
-    generators.accept("worker a", [reading(1), reading(2, lag=stopped())], 63.0)
+    generators.accept("worker a", [reading(1), reading(2, lag=stopped())], 64.1, later=62.0)
     assert generators.reasons()[0].startswith("worker a, 64 s into the test: ")
 
 
