@@ -66,12 +66,16 @@ class ChaosWatch:
     def _note(self, configuration: Rules | None, counts: Mapping[str, int], seconds: float, passed: float) -> None:
         """Note what has changed: `seconds` ago it was configured, `passed` since the last look."""
         if configuration != self.configuration:
-            self._incidents.note("chaos" if configuration else "chaos ends", ago=seconds, chaos=configuration)
+            if configuration:
+                rules = {name: each for name, each in configuration.items() if each}
+                self._incidents.note("chaos", ago=seconds, chaos=rules)
+            else:
+                self._incidents.note("chaos ends", ago=seconds)
         if self._counts is None:
             return
-        for name, (what, rules) in _AT_ONCE.items():
+        for name, (what, done_by) in _AT_ONCE.items():
             times = counts.get(name, 0) - self._counts.get(name, 0)
-            if times > 0 and not (configuration or {}).get(rules):
+            if times > 0 and not (configuration or {}).get(done_by):
                 # What comes of it is seen after the mark, and never before it.
                 self._incidents.note(what, ago=passed, times=times)
 

@@ -66,6 +66,14 @@ const marks = {
       const row = taken.findIndex(until => until < left);
       if (row < 0) continue;
       taken[row] = left + width + 6;
+      // On areas, too, it can be read.
+      ctx.save();
+      ctx.setLineDash([]);
+      ctx.lineWidth = 4;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = color("--card");
+      ctx.strokeText(label, left, area.top + 11 + 13 * row);
+      ctx.restore();
       ctx.fillText(label, left, area.top + 11 + 13 * row);
     }
     ctx.restore();

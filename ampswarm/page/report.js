@@ -135,7 +135,7 @@ section("Storms", run => run.storms?.length ? table([
   ["attempts, mean", each => each.attempts.mean], ["refused", each => Object.values(each.refused).reduce((sum, count) => sum + count, 0)],
 ], run.storms) : null);
 
-section("What happened", run => run.events?.length ? table([["at", each => clock(each.at)], ["what", each => each.what], ["", ({ at, what, ...more }) => more]], run.events) : null);
+section("What happened", run => run.events?.length ? table([["at", each => clock(each.at)], ["what", each => each.what], ["", ({ at, what, ...more }) => Object.keys(more).length ? more : ""]], run.events) : null);
 
 section("The central system's ledger", run => {
   if (!run.ledger) return null;

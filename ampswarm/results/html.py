@@ -16,6 +16,8 @@ from ampswarm.results.report import Report
 _END_OF_SCRIPT: Final = re.compile(rb"<(?=[/!])")
 """What could end a script element, or begin a comment in it: written as JSON may write it."""
 _EXPORT: Final = re.compile(rb"^export ", re.MULTILINE)
+_FIRST: Final = (Change.WORSE, Change.BETTER, Change.UNCLEAR)
+"""In which order changes are told."""
 _KEPT: Final = (
     *("run", "verdict", "calls", "fleet", "fleet_history", "generators", "storms", "events", "capacity", "ledger"),
 )
@@ -69,4 +71,5 @@ def _of_run(report: Report) -> dict[str, Any]:
 def _differences(first: Report, second: Report) -> dict[str, Any]:
     comparison = compare(first, second)
     found = [each for each in comparison.as_dict()["differences"] if each["change"] != Change.SAME]
+    found.sort(key=lambda each: _FIRST.index(each["change"]))
     return {"worse": comparison.is_worse, "other_conditions": list(comparison.other_conditions), "rows": found}
