@@ -30,7 +30,9 @@ import ampswarm.cli
 import ampswarm.demo
 import server.passwords
 from ampswarm.load.capacity import CAPACITY_OPTIONS
+from ampswarm.load.options import SECRETS as LOAD_SECRETS
 from ampswarm.load.options import THEMES, Option
+from server.config import SECRETS as SERVER_SECRETS
 from server.config import TOKEN_VARIABLE, build_parser
 from server.exposition import BUILD_INFO, FAMILIES, PYTHON_INFO
 
@@ -40,6 +42,14 @@ SCENARIOS: Final = ("clock_aligned", "firmware_rollout")
 """Locustfiles that have options of their own, in `OPTIONS`."""
 ENVIRONMENT_ONLY: Final = (
     (TOKEN_VARIABLE, "central system", "bearer token that requests to the operator API must carry; no flag sets it"),
+    *(
+        (f"{name}_FILE", "central system", f"file that holds `{name}`, as containers get secrets")
+        for name in SERVER_SECRETS
+    ),
+    *(
+        (f"{name}_FILE", "charge points", f"file that holds `{name}`, as containers get secrets")
+        for name in LOAD_SECRETS
+    ),
     ("LOCUST_LOCUSTFILE", "container image", "locustfile of a master or worker; `/locustfiles/steady_state.py`"),
 )
 """Variables without a flag: name, of what, and what they say."""

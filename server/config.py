@@ -15,6 +15,7 @@ import configargparse
 
 import ampswarm
 from ampswarm.option_types import boolean, integer, name_variable, port, seconds
+from ampswarm.secret_files import BadSecretFile, take_secret_files
 from server.bus import BadBus
 from server.chaos_file import read_chaos_file
 from server.chaos_schema import BadChaos, ChaosConfig
@@ -26,6 +27,8 @@ from server.store import check_url as check_store
 MAX_INTERVAL_MS: Final = 24 * 60 * 60 * 1000
 TOKEN_VARIABLE: Final = "ADMIN_TOKEN"  # noqa: S105  the name of the variable
 """Only the environment can set it: a command line is read by everybody on the host."""
+SECRETS: Final = (TOKEN_VARIABLE, "STORE", "BUS")
+"""Variables that may be files: `ADMIN_TOKEN_FILE` and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,10 @@ def parse_args(args: Sequence[str] | None = None) -> Config:
         args: the command line without the program's name; `None` takes the process's own.
     """
     parser = build_parser()
+    try:
+        take_secret_files(SECRETS, os.environ)
+    except BadSecretFile as bad:
+        parser.error(f"{bad}")
     options = parser.parse_args(args)
     if not options.host.strip():
         parser.error(

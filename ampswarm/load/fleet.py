@@ -30,9 +30,11 @@ from ampswarm.load.options import (
     Settings,
     central_system_url,
 )
+from ampswarm.load.paths import Paths
 from ampswarm.load.population import FleetFile, Population
 from ampswarm.load.recorder import Recorder
 from ampswarm.load.reports import Reports
+from ampswarm.load.socket_census import CENSUS
 from ampswarm.load.storm_spec import Storm, parse_storm, parse_storms
 from ampswarm.load.storms import Storms
 from ampswarm.load.transport import ConnectFailed, Connection, Connector, Measured, Resolver
@@ -109,6 +111,8 @@ class Fleet:
         """Says why the generator's numbers cannot be trusted; `None` for no reason."""
         self.judge: Judge | None = None
         """Of the whole run; `None` on a worker, and before Locust has begun."""
+        self.own_sources: tuple[str, ...] = ()
+        """Of `--source-addresses`, those of this process, whatever the master's are."""
         self._resolver = Resolver()
         self._endpoints: dict[str, Endpoint] = {}
         self._connector: Connector | None = None
@@ -319,7 +323,14 @@ class Fleet:
     def _connector_for(self, endpoint: Endpoint) -> Connector:
         if self._connector is None:
             settings = self.settings
-            self._connector = Connector(self._resolver, TlsContexts(settings.tls_context), settings.handshake_timeout)
+            sources = self.own_sources or settings.source_addresses
+            CENSUS.source_addresses = max(1, len(sources))
+            self._connector = Connector(
+                self._resolver,
+                TlsContexts(settings.tls_context),
+                settings.handshake_timeout,
+                Paths(sources, settings.target_ports),
+            )
         if endpoint.is_secure:
             _ = self._connector.tls.shared  # for what it raises: now, and not in the first connection
         return self._connector

@@ -6,6 +6,7 @@ The master's values hold for the whole run: Locust sends them to the workers wit
 from __future__ import annotations
 
 import argparse
+import os
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from ampswarm.charge_point.backoff import Backoff, Growth
 from ampswarm.charge_point.ping_watch import PingWatchRule, WatchMode
 from ampswarm.charge_point.template import Template
 from ampswarm.load.errands import MESSAGES
+from ampswarm.load.paths import read_addresses, read_ports, source_addresses, target_ports
 from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
+from ampswarm.load.web_login import AskForLogin
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
 from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, seconds
 from ampswarm.results.slo import InvalidSlo, parse_slos
+from ampswarm.secret_files import BadSecretFile, take_secret_files
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
@@ -35,6 +39,9 @@ ARRIVE: Final = (CHARGE_POINTS, DRIVERS, *MESSAGES)
 
 DEFAULT_SPAWN_RATE: Final = 100.0
 """Charge points per second where neither flag, environment nor file says otherwise."""
+
+SECRETS: Final = ("AMPSWARM_OPERATOR_TOKEN", "AMPSWARM_UI_PASSWORD")
+"""Variables that may be files: `AMPSWARM_OPERATOR_TOKEN_FILE` and so on."""
 
 OPERATOR_API: Final = "http://127.0.0.1:8081"
 """Where the bundled central system has it, on the same host."""
@@ -118,6 +125,8 @@ class _Option:
     in_web_ui: bool = True
     is_repeatable: bool = False
     """Whether it may be given several times. Its variable holds several values with `;` between."""
+    action: type[argparse.Action] | None = None
+    """What takes its value, where that is not simply kept."""
 
     @property
     def dest(self) -> str:
@@ -179,6 +188,13 @@ _CONNECTIONS: Final = (
             "Shortest reconnect delay in seconds"),
     _Option("--reconnect-max", "AMPSWARM_RECONNECT_MAX", 90.0, seconds(0.001, _DAY),
             "Longest reconnect delay in seconds"),
+    _Option("--source-addresses", "AMPSWARM_SOURCE_ADDRESSES", "", source_addresses,
+            "Addresses of the generator's host to connect from in turn, each with ports of its own, as in "
+            "10.0.0.16/28,10.0.1.7, or auto for all that it has; a worker's own come before the master's",
+            in_web_ui=False),
+    _Option("--target-ports", "AMPSWARM_TARGET_PORTS", "", target_ports,
+            "Ports of the target to connect to in turn instead of the one in its URL, as in 443,9001-9008",
+            in_web_ui=False),
     _Option("--ping-watch", "AMPSWARM_PING_WATCH", "learn", one_of(*WatchMode),
             "Drop connections without PINGs, once one has come: learn (the rhythm), fixed or off"),
     _Option("--ping-watch-timeout", "AMPSWARM_PING_WATCH_TIMEOUT", 31.0, seconds(0.1, _DAY),
@@ -218,6 +234,9 @@ _VERDICT: Final = (
             "Write the verdict to this file, as JUnit XML", in_web_ui=False),
     _Option("--summary-md", "AMPSWARM_SUMMARY_MD", "", str,
             "Write a summary to this file, as Markdown", in_web_ui=False),
+    _Option("--ui-password", "AMPSWARM_UI_PASSWORD", "", str,
+            "Password for Locust's web UI, whatever the user; better in the environment, which not everybody on the "
+            "host reads", in_web_ui=False, action=AskForLogin),
     _Option("--progress", "AMPSWARM_PROGRESS", "line", one_of("line", "tables", "none"),
             "How a headless run shows that it goes on: line, Locust's tables, or none", in_web_ui=False),
     _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=
@@ -268,6 +287,10 @@ def add_options(parser: LocustArgumentParser) -> None:
     complain = parser.error
     # On the object, not in a subclass: Locust makes the parser.
     parser.error = lambda message: complain(name_variable(parser, message))  # type: ignore[method-assign,no-untyped-call]
+    try:
+        take_secret_files(SECRETS, os.environ)
+    except BadSecretFile as bad:
+        parser.error(f"{bad}")
     add_to(parser, OPTIONS)
 
 
@@ -287,6 +310,8 @@ def add_to(parser: LocustArgumentParser, options: Iterable[_Option]) -> None:
             more = {"nargs": "?", "const": True}
         elif option.is_repeatable:
             more = {"action": "append"}
+        elif option.action is not None:
+            more = {"action": option.action}
         # In an argument group, Locust loses the flags that the web UI looks at: none here.
         parser.add_argument(
             option.flag,
@@ -348,6 +373,10 @@ class Settings:
     """Of drivers; 0 leaves it to the fleet file."""
     fleet: str
     """Path of the fleet file on the master; empty for none."""
+    source_addresses: tuple[str, ...]
+    """To connect from in turn; none leaves it to the kernel."""
+    target_ports: tuple[int, ...]
+    """To connect to in turn; none takes that of the endpoint."""
     storms: tuple[Storm, ...] | None
     """Those that are planned; `None` leaves it to the scenario."""
 
@@ -381,6 +410,8 @@ class Settings:
             start_hour=options.start_hour,
             end_sessions=options.end_sessions,
             fleet=options.fleet,
+            source_addresses=read_addresses(options.source_addresses),
+            target_ports=read_ports(options.target_ports),
             storms=parse_storms(";".join(options.storm)) if any(options.storm or ()) else None,
         )
 

@@ -28,6 +28,7 @@ from ampswarm.load.live_page import add_live_page
 from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.online_verdict import OnlineVerdict
 from ampswarm.load.options import DEFAULT_SPAWN_RATE, InvalidOption, add_options, central_system_url, check_form
+from ampswarm.load.paths import is_own, read_addresses
 from ampswarm.load.precise_statistics import install as keep_three_digits
 from ampswarm.load.progress import Progress
 from ampswarm.load.reports import name_of
@@ -37,6 +38,7 @@ from ampswarm.load.storm_requests import add_storm_requests
 from ampswarm.load.storm_spec import InvalidStorm
 from ampswarm.load.storms import Storms
 from ampswarm.load.verdict import Judge, Wanted
+from ampswarm.load.web_login import add_login
 from ampswarm.load.web_pages import add_to_main_page
 from ampswarm.load.web_tabs import add_tab
 from ampswarm.load.workers import WorkerWatch, answer_probes, end_without_a_master
@@ -112,6 +114,12 @@ def _show_progress(fleet: Fleet, standing: Standing) -> None:
 
 def _add_to(web_ui: Any, fleet: Fleet, standing: Standing, watch: ChaosWatch) -> None:  # noqa: ANN401
     """Add what is ours to Locust's web UI."""
+    options = fleet.environment.parsed_options
+    assert options is not None
+    if options.ui_password:
+        add_login(web_ui, options.ui_password)
+        # Workers get the options, and have no use for it.
+        options.ui_password = ""
     _guard_form(web_ui)
     add_fleet_page(web_ui, fleet.census, fleet.health)
     add_tab(web_ui, "generators", "Generators", COLUMNS, fleet.health.table)
@@ -137,6 +145,7 @@ def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401
         case _:
             pool = LocalPool()
     fleet = Fleet(environment, pool, inquiry)
+    fleet.own_sources = _own_sources(environment, runner)
     fleet.open_load.follow(runner)
     fleet.open_load.report_by(fleet.reports)
     environment.ampswarm = fleet  # type: ignore[attr-defined]
@@ -148,6 +157,19 @@ def _make_fleet(environment: Environment, runner: Any) -> Fleet:  # noqa: ANN401
     if office is not None:
         office.source = fleet.fleet_source()
     return fleet
+
+
+def _own_sources(environment: Environment, runner: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """Return the addresses that this process was told to connect from, all of which it has."""
+    options = environment.parsed_options
+    assert options is not None
+    if isinstance(runner, MasterRunner):
+        return ()
+    addresses = read_addresses(options.source_addresses)
+    foreign = [each for each in addresses if not is_own(each)]
+    if foreign:
+        exit_for(f"--source-addresses: {foreign[0]} is not an address of this host")
+    return addresses
 
 
 def _watch(fleet: Fleet, runner: Any) -> None:  # noqa: ANN401

@@ -175,7 +175,8 @@ class Watch:
             cpu=100.0 * (cpu - self._cpu) / max(seconds, 0.001),
             files=100.0 if self._failures[0] > files else self._resources.open_files(),
             ports={_name(address): count for address, count in CENSUS.by_address.items()},
-            port_range=self._resources.port_range,
+            # Each source address has all of them.
+            port_range=self._resources.port_range * CENSUS.source_addresses,
             ports_exhausted=self._failures[1] > ports,
             memory=self._memory,
             resident=self._resources.resident(),

@@ -15,6 +15,8 @@ class SocketCensus:
     def __init__(self) -> None:
         self.by_address: Counter[Any] = Counter()
         """Sockets by remote address, from the moment at which they begin to connect."""
+        self.source_addresses = 1
+        """From how many of this host's addresses they connect in turn."""
         self.without_file = 0
         """How often none could be opened."""
         self.without_port = 0

@@ -18,7 +18,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
@@ -31,6 +31,7 @@ from gevent.event import AsyncResult
 from websocket import ABNF, _handshake
 
 from ampswarm.load.credentials import Cause, TlsContexts, cause_of, certificate_alert, endpoint_for
+from ampswarm.load.paths import Paths
 from ampswarm.load.socket_census import CENSUS
 from ampswarm.ocppj.identity import SUBPROTOCOL, Endpoint
 
@@ -170,11 +171,13 @@ class Connector:
         resolver: where addresses come from.
         tls: where their TLS contexts come from.
         handshake_timeout: seconds for TCP, TLS and upgrade together.
+        paths: from which address to which port.
     """
 
     resolver: Resolver
     tls: TlsContexts
     handshake_timeout: float
+    paths: Paths = field(default_factory=Paths)
 
     def connect(
         self,
@@ -197,7 +200,7 @@ class Connector:
         Raises:
             ConnectFailed: with the class of what went wrong.
         """
-        endpoint = endpoint_for(endpoint, security)
+        endpoint = self.paths.over(endpoint_for(endpoint, security))
         deadline = time.monotonic() + self.handshake_timeout
         measured = measured or _unmeasured
         try:
@@ -245,7 +248,7 @@ class Connector:
             share = (deadline - now) / (len(addresses) - number)
             link = BufferedSocket(family, now + share)
             try:
-                link.connect(address)
+                link.connect(address, self.paths)
             except OSError as error:
                 link.close()
                 failure = failure or error
@@ -358,12 +361,14 @@ class BufferedSocket:
 
     # -- what the charge point calls ----------------------------------------------------------
 
-    def connect(self, address: Any) -> None:  # noqa: ANN401  an address of any family
-        """Connect to `address`.
+    def connect(self, address: Any, paths: Paths) -> None:  # noqa: ANN401  an address of any family
+        """Connect to `address`, from where `paths` say.
 
         Raises:
             OSError: it cannot be reached, or `TimeoutError` at the deadline.
         """
+        if paths.sources:
+            paths.bind(self._sock)
         code = self._sock.connect_ex(address)
         if code in (0, errno.EINPROGRESS):
             # The same object for all: the resolver's.

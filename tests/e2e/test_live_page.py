@@ -15,7 +15,7 @@ import pytest
 from ampswarm.results.census import CONDITIONS
 from tests.browser import Browser
 from tests.fakes.locust_page import LocustPage
-from tests.processes import CentralSystem, Locust, free_port, until
+from tests.processes import STEADY_STATE, CentralSystem, Locust, free_port, until
 
 FLEET = 30
 BASE = "/swarm"
@@ -270,7 +270,9 @@ def test_the_tab_can_be_sorted_and_downloaded(browser: Browser, scene: Scene) ->
     """By a click on a title or by the keyboard; it stays sorted while Locust's page updates it, the sum below."""
     browser.open(f"{scene.url}/?tab=fleet")
     until(lambda: len(names(browser)) == 3)
-    one, two = sorted(name for name in names(browser) if name != "all")
+    # A worker's name has a random number in it, and 8f comes before 15.
+    natural = "return arguments[0].sort((one, two) => one.localeCompare(two, 'en', { numeric: true }))"
+    one, two = browser.run(natural, [name for name in names(browser) if name != "all"])
     browser.find("table th[aria-sort]").click()
     assert names(browser) == [one, two, "all"]
     browser.find("table th[aria-sort=ascending]").type(ENTER)
@@ -388,3 +390,35 @@ def test_behind_a_login_nothing_is_told_and_after_it_all_is(running: Browser, tm
         running.wait_for_text("#test", "ready")
         assert running.find_all("#chart-fleet") != []
         assert running.console() == []
+
+
+def test_a_password_for_the_ui_without_code(running: Browser, tmp_path: Path) -> None:
+    """`AMPSWARM_UI_PASSWORD_FILE`: Locust's own login page, below a base path; without it, nobody gets anything."""
+    (tmp_path / "password").write_text("open sesame\n")
+    port = free_port()
+    options = (
+        "--web-host",
+        "127.0.0.1",
+        "--web-port",
+        str(port),
+        "--web-base-path",
+        BASE,
+        "--host",
+        "ws://127.0.0.1:9",
+    )
+    with Locust(
+        tmp_path, *options, locustfile=STEADY_STATE, env={"AMPSWARM_UI_PASSWORD_FILE": f"{tmp_path / 'password'}"}
+    ):
+        page = LocustPage(port, BASE)
+        until(page.is_there)
+        assert "authArgs" in page.get("/ampswarm/live.json")
+        assert page.request("POST", "/swarm", b"user_count=1&spawn_rate=1")[0] == 200
+        url = f"http://127.0.0.1:{port}{BASE}"
+        running.open(f"{url}/")
+        for password, seen in (("wrong", "the password is wrong"), ("open sesame", "Start new load test")):
+            until(lambda: running.find_all("input[name=password]") != [])
+            running.find("input[name=username]").type("anybody")
+            running.find("input[name=password]").type(f"{password}{ENTER}")
+            running.wait_for_text("body", seen)
+        running.open(f"{url}/ampswarm/live")
+        running.wait_for_text("#test", "ready")

@@ -40,6 +40,7 @@ from ampswarm.load.credentials import (
     read_roots,
 )
 from ampswarm.load.options import InvalidOption
+from ampswarm.load.paths import Paths
 from ampswarm.load.transport import BufferedSocket, ConnectFailed, Connection, Connector, Resolver
 from ampswarm.ocppj.identity import Endpoint
 from tests.fakes import pki
@@ -274,7 +275,7 @@ def test_a_refusal_is_heard_although_sending_failed(
     """The central system hangs up while the charge point sends: the reason is not "broken pipe"."""
     with ScriptedPeer(Visitors().script, server_context(cpo, tmp_path, clients=cpo)) as peer:
         link = BufferedSocket(socket.AF_INET, time.monotonic() + SOON)
-        link.connect(("127.0.0.1", peer.port))
+        link.connect(("127.0.0.1", peer.port), Paths())
         context = TlsContexts(lambda: trusting(cpo)).context_for(secured(3, credential(stranger), cpo), NOW)
         link.start_tls(context, "localhost")
         # It leaves the charge point's Finished unread, so that its end comes as a reset.
