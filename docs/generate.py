@@ -30,6 +30,7 @@ import ampswarm.cli
 import ampswarm.demo
 import server.passwords
 from ampswarm.load.capacity import CAPACITY_OPTIONS
+from ampswarm.load.exposition import FAMILIES as LOAD_FAMILIES
 from ampswarm.load.options import SECRETS as LOAD_SECRETS
 from ampswarm.load.options import THEMES, Option
 from server.config import SECRETS as SERVER_SECRETS
@@ -209,6 +210,15 @@ def process_metrics() -> str:
     return table([build, *metrics("central_system_", "process_"), python], _METRICS_HEAD)
 
 
+def run_metrics() -> str:
+    """Return the metrics of a run."""
+    rows = (
+        f"| `{each.exposed_name}` | {each.type} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in LOAD_FAMILIES
+    )
+    return table(rows, _METRICS_HEAD)
+
+
 BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "charge-point-options": charge_point_options,
     "scenario-options": scenario_options,
@@ -218,6 +228,7 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "ocpp-metrics": ocpp_metrics,
     "process-metrics": process_metrics,
+    "run-metrics": run_metrics,
 }
 
 

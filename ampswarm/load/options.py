@@ -23,7 +23,7 @@ from ampswarm.load.paths import read_addresses, read_ports, source_addresses, ta
 from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
 from ampswarm.load.web_login import AskForLogin
 from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
-from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, seconds
+from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, port, seconds
 from ampswarm.results.slo import InvalidSlo, parse_slos
 from ampswarm.secret_files import BadSecretFile, take_secret_files
 
@@ -237,6 +237,10 @@ _VERDICT: Final = (
     _Option("--ui-password", "AMPSWARM_UI_PASSWORD", "", str,
             "Password for Locust's web UI, whatever the user; better in the environment, which not everybody on the "
             "host reads", in_web_ui=False, action=AskForLogin),
+    _Option("--metrics-port", "AMPSWARM_METRICS_PORT", 0, port,
+            "Port on which the master, or a single process, answers Prometheus; 0 for none", in_web_ui=False),
+    _Option("--metrics-host", "AMPSWARM_METRICS_HOST", "127.0.0.1", str,
+            "Address that it listens on; 0.0.0.0 for all: anybody who reaches it may read them", in_web_ui=False),
     _Option("--progress", "AMPSWARM_PROGRESS", "line", one_of("line", "tables", "none"),
             "How a headless run shows that it goes on: line, Locust's tables, or none", in_web_ui=False),
     _Option("--log-lifecycle", "LOG_LIFECYCLE", default=True, parse=boolean, help=

@@ -79,6 +79,7 @@ def _on_init(environment: Environment, runner: Any, web_ui: Any, **_: object) ->
         _note_sizes(fleet)
         standing = Standing(fleet.recorder, judge.slos)
         _show_progress(fleet, standing)
+        _expose(fleet, standing)
         watch = ChaosWatch(environment, fleet.incidents)
         if web_ui is not None:
             _add_to(web_ui, fleet, standing, watch)
@@ -110,6 +111,20 @@ def _show_progress(fleet: Fleet, standing: Standing) -> None:
     options.only_summary = True
     if options.progress == "line":
         Progress(fleet, standing)
+
+
+def _expose(fleet: Fleet, standing: Standing) -> None:
+    """Let Prometheus ask, if it is to."""
+    options = fleet.environment.parsed_options
+    assert options is not None
+    if options.metrics_port:
+        # Here: most have no Prometheus.
+        from ampswarm.load.exposition import expose  # noqa: PLC0415
+
+        try:
+            expose(fleet, standing, options.metrics_host, options.metrics_port)
+        except OSError as error:
+            exit_for(f"--metrics-port {options.metrics_port}: {error.strerror or error}")
 
 
 def _add_to(web_ui: Any, fleet: Fleet, standing: Standing, watch: ChaosWatch) -> None:  # noqa: ANN401

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from ampswarm.load.exposition import FAMILIES
 from ampswarm.results.census import CONDITIONS
 from tests.browser import Browser
 from tests.fakes.locust_page import LocustPage
@@ -78,7 +81,7 @@ class Scene:
 
     def __init__(self, folder: Path, opened: ExitStack) -> None:
         (folder / "charging.py").write_text(CHARGING)
-        port, page_port = str(free_port()), free_port()
+        port, page_port, self.metrics_port = str(free_port()), free_port(), free_port()
         self.url = f"http://127.0.0.1:{page_port}{BASE}"
         self.page = LocustPage(page_port, BASE)
         self.central_system = opened.enter_context(CentralSystem(folder / "cs.log", "--boot-interval", "1"))
@@ -87,6 +90,7 @@ class Scene:
             *("--web-port", str(page_port), "--web-base-path", BASE, "--autostart", "-u", f"{FLEET}", "-r", f"{FLEET}"),
             *("--reconnect-max", "2", "--operator-api", self.central_system.admin, "--host", self.central_system.url),
             *("--slo", "OCPP/Heartbeat p99 < 60s", "--slo", "FLOW/online max < 1us"),
+            *("--metrics-port", f"{self.metrics_port}"),
         )
         worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
         for name, args in (("master", master), ("one", worker), ("two", worker)):
@@ -154,6 +158,35 @@ def test_what_the_page_shows_is_what_the_fleet_is_at(browser: Browser, scene: Sc
     for chart in ("fleet", "latency", "rate", "generators"):
         until(lambda chart=chart: browser.run(drawn, f"chart-{chart}") > 0)  # type: ignore[misc]
     assert "Heartbeat" in browser.texts("#row option")
+
+
+def test_prometheus_gets_what_the_page_shows(scene: Scene) -> None:
+    """The same charge points, times of all that was measured, and how the SLOs stand."""
+
+    def samples() -> dict[tuple[str, ...], float]:
+        with urlopen(f"http://127.0.0.1:{scene.metrics_port}/metrics") as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        assert {each.name for each in families} == {each.name for each in FAMILIES}
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in families for sample in family.samples
+        }  # fmt: skip
+
+    def conditions() -> dict[str, float]:
+        found = samples()
+        return {
+            each: sum(value for key, value in found.items() if key[:2] == ("ampswarm_charge_points", each))
+            for each in CONDITIONS
+        }
+
+    until(lambda: conditions() == {each: scene.total()[each] for each in CONDITIONS})
+    found = samples()
+    assert found["ampswarm_response_time_seconds_count", "BootNotification", "OCPP"] >= FLEET
+    assert found["ampswarm_response_time_seconds_bucket", "+Inf", "BootNotification", "OCPP"] >= FLEET
+    assert 0 < found["ampswarm_response_time_seconds_sum", "BootNotification", "OCPP"] < FLEET * 60
+    until(lambda: samples().get(("ampswarm_slo_held", "OCPP/Heartbeat p99 < 60s")) == 1)
+    assert found["ampswarm_slo_held", "FLOW/online max < 1us"] == 0
+    assert found["ampswarm_test_running",] == 1
 
 
 def test_a_storm_and_chaos_at_a_click(browser: Browser, scene: Scene) -> None:
