@@ -133,7 +133,7 @@ class Exposition(Collector):
         yield times
         yield _metric(FAILURES, {key: histogram.failures for key, histogram in sorted(totals.items())})
         judged = [each for each in self._standing.now() if each.outcome is not Outcome.NO_SAMPLE]
-        yield _metric(SLO_HELD, {(f"{each.slo}",): each.outcome is Outcome.HELD for each in judged})
+        yield _metric(SLO_HELD, {(each.slo.text,): each.outcome is Outcome.HELD for each in judged})
         yield _metric(VALID, {(): not self._fleet.health.generators.reasons()})
         runner: Any = self._fleet.environment.runner
         yield _metric(RUNNING, {(): runner.state in {"spawning", "running"}})
