@@ -10,10 +10,16 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Final
 
+from ampswarm.ocppj.identity import encode_identity
+
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
+_SAMPLE_NUMBERS: Final = sorted(
+    {digit * 10**power + more for power in range(9) for digit in (1, 2, 9) for more in (0, 1, 10)}
+)
+"""Numbers that differ in each of their digits: what makes two of them alike is no format for a fleet."""
 
 
 def boolean(text: str) -> bool:
@@ -72,6 +78,26 @@ def one_of(*choices: str) -> Callable[[str], str]:
         raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(choices)}")
 
     return parse
+
+
+def identity_format(text: str) -> str:
+    """Return a format that gives every number an identity of its own.
+
+    Raises:
+        argparse.ArgumentTypeError: it does not.
+    """
+    try:
+        identities = [text.format(number) for number in _SAMPLE_NUMBERS]
+        for identity in identities:
+            encode_identity(identity)
+    except (ValueError, IndexError, KeyError, AttributeError, TypeError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a format of identities: {error}") from None
+    if len(set(identities)) < len(identities):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} gives several charge points the same identity: it needs a place for the whole "
+            "number, as in CP{:06d}"
+        )
+    return text
 
 
 port: Final = integer(0, 65535, "a port")

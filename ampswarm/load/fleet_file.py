@@ -22,6 +22,7 @@ from ampswarm.load.fleet_table import FORMAT_ERRORS, InvalidFleetFile, Table, te
 from ampswarm.load.identity_formats import collision
 from ampswarm.load.misbehaviour import Misbehaviour, Misdeed
 from ampswarm.load.population import Credentials, FleetFile, Population
+from ampswarm.option_types import identity_format
 
 __all__ = [
     "CHARGING_KEYS",
@@ -228,9 +229,6 @@ class _Parser:
         return Population(name, weight, count, identity_format, make, credentials, charging, misbehaviour)
 
     def _format_of_identities(self, table: Table) -> str:
-        # Not at the top: options may want to read fleet files.
-        from ampswarm.load.options import identity_format  # noqa: PLC0415
-
         text = table.text("identity_format", longest=255, default=self._identity_format)
         try:
             return identity_format(text)

@@ -22,8 +22,8 @@ from ampswarm.load.errands import MESSAGES
 from ampswarm.load.paths import read_addresses, read_ports, source_addresses, target_ports
 from ampswarm.load.storm_spec import Storm, parse_storms, storms_text
 from ampswarm.load.web_login import AskForLogin
-from ampswarm.ocppj.identity import InvalidEndpoint, encode_identity, parse_endpoint
-from ampswarm.option_types import boolean, integer, name_variable, one_of, percent, port, seconds
+from ampswarm.ocppj.identity import InvalidEndpoint, parse_endpoint
+from ampswarm.option_types import boolean, identity_format, integer, name_variable, one_of, percent, port, seconds
 from ampswarm.results.slo import InvalidSlo, parse_slos
 from ampswarm.secret_files import BadSecretFile, take_secret_files
 
@@ -46,36 +46,11 @@ SECRETS: Final = ("AMPSWARM_OPERATOR_TOKEN", "AMPSWARM_UI_PASSWORD")
 OPERATOR_API: Final = "http://127.0.0.1:8081"
 """Where the bundled central system has it, on the same host."""
 
-_SAMPLE_NUMBERS: Final = sorted(
-    {digit * 10**power + more for power in range(9) for digit in (1, 2, 9) for more in (0, 1, 10)}
-)
-"""Numbers that differ in each of their digits: what makes two of them alike is no format for a fleet."""
-
 _DAY: Final = 24 * 60 * 60.0
 
 
 class InvalidOption(ValueError):  # noqa: N818
     """Options that are each well-formed, and cannot be used together or here; one clear line."""
-
-
-def identity_format(text: str) -> str:
-    """Return a format that gives every number an identity of its own.
-
-    Raises:
-        argparse.ArgumentTypeError: it does not.
-    """
-    try:
-        identities = [text.format(number) for number in _SAMPLE_NUMBERS]
-        for identity in identities:
-            encode_identity(identity)
-    except (ValueError, IndexError, KeyError, AttributeError, TypeError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a format of identities: {error}") from None
-    if len(set(identities)) < len(identities):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} gives several charge points the same identity: it needs a place for the whole "
-            "number, as in CP{:06d}"
-        )
-    return text
 
 
 def _host_name(text: str) -> str:
