@@ -1,0 +1,1 @@
+"""The programs of `deployment_template`, as users call them."""
