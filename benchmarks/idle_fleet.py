@@ -9,6 +9,7 @@ times are CPU times of each process, so that neither waits for the other.
 | memory | resident size with the large fleet idle, minus with the small one, by the charge points between |
 | CPU per boot | CPU from the small to the large fleet (connect, boot, two StatusNotifications), by the same |
 | CPU per heartbeat | CPU over some seconds of a Heartbeat per second from each, by the Heartbeats answered |
+| CPU per PING | CPU over some seconds of a PING per second to each, less that of the small fleet, by the PINGs |
 """
 
 from __future__ import annotations
@@ -65,11 +66,12 @@ def free_port() -> int:
 class Bench:
     """A central system and a Locust process under the control of its own web UI."""
 
-    def __init__(self, opened: ExitStack, *, boot_interval: int, tls: bool) -> None:
+    def __init__(self, opened: ExitStack, *, boot_interval: int, tls: bool, ping_interval_ms: int = 30_000) -> None:
         self._opened = opened
         port, self._web_port = free_port(), free_port()
         self._start("-m", "server", "--host", "127.0.0.1", "--port", str(port), "--admin-port", "0",
-                    "--store", "memory", "--log-lifecycle", "false", "--boot-interval", str(boot_interval))  # fmt: skip
+                    "--store", "memory", "--log-lifecycle", "false", "--boot-interval", str(boot_interval),
+                    "--ping-interval-ms", str(ping_interval_ms))  # fmt: skip
         self.central_system = self._last
         host, more = f"ws://127.0.0.1:{port}/ocpp", []
         if tls:
@@ -184,6 +186,22 @@ def heartbeats(charge_points: int, *, seconds: float) -> dict[str, float]:
         return {"heartbeats": total, "generator_us": generator, "central_system_us": central_system}
 
 
+def pings(charge_points: int, *, seconds: float, tls: bool) -> dict[str, float]:
+    """Measure the CPU of a PING and its PONG on each side."""
+    with ExitStack() as opened:
+        bench = Bench(opened, boot_interval=3600, tls=tls, ping_interval_ms=1000)
+        used: list[tuple[float, float]] = []
+        for fleet in (SMALL, SMALL + charge_points):
+            bench.grow_to(fleet, 100)
+            before = Sample.of(bench.locust), Sample.of(bench.central_system)
+            time.sleep(seconds)
+            after = Sample.of(bench.locust), Sample.of(bench.central_system)
+            used.append((after[0].cpu - before[0].cpu, after[1].cpu - before[1].cpu))
+        total = charge_points * seconds
+        generator, central_system = [(large - small) / total * 1e6 for small, large in zip(*used, strict=True)]
+        return {"pings": total, "generator_us": generator, "central_system_us": central_system}
+
+
 def main() -> None:
     """Measure and print a table; write JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.idle_fleet", description=__doc__.splitlines()[0])
@@ -198,6 +216,8 @@ def main() -> None:
         runs.append(idle(options.charge_points, rate=options.rate, tls=tls))
     print("heartbeats: 1000 charge points, one each second …", file=sys.stderr, flush=True)
     beats = heartbeats(1000, seconds=20)
+    print("PINGs: 1000 charge points more, one each second …", file=sys.stderr, flush=True)
+    pinged = pings(1000, seconds=20, tls=False)
     print(f"{'':8}{'generator':>24}{'central system':>28}")
     for run in runs:
         print(
@@ -209,8 +229,13 @@ def main() -> None:
         f"{'':8}{beats['generator_us']:15.1f} us{'':8}{beats['central_system_us']:15.1f} us"
         f"           per Heartbeat, of {beats['heartbeats']:.0f}"
     )
+    print(
+        f"{'':8}{pinged['generator_us']:15.1f} us{'':8}{pinged['central_system_us']:15.1f} us"
+        f"           per PING and PONG, of {pinged['pings']:.0f}"
+    )
     if options.json:
-        options.json.write_text(json.dumps({"runs": [asdict(run) for run in runs], "heartbeat": beats}, indent=2))
+        figures = {"runs": [asdict(run) for run in runs], "heartbeat": beats, "ping": pinged}
+        options.json.write_text(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":
