@@ -1,16 +1,17 @@
-"""The command `ampswarm`: what there is to do with results, without a run."""
+"""The command `ampswarm`: what there is to do before a run and with its results."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import orjson
 
+from ampswarm.option_types import share
+from ampswarm.plan.command import add_plan
 from ampswarm.results.compare import DEFAULT_THRESHOLD, compare
 from ampswarm.results.compare_table import to_text
 from ampswarm.results.html import to_html
@@ -21,12 +22,21 @@ EXIT_WORSE: Final = 3
 EXIT_INVALID: Final = 4
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: error: {message}\n")
+        sys.exit(EXIT_BAD_INPUT)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="ampswarm", description="What to do with the results of Ampswarm's runs.")
+    parser = _Parser(
+        prog="ampswarm", description="What to do with the results of Ampswarm's runs, and what to order for the next."
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_compare(commands.add_parser)
     _add_report(commands.add_parser)
+    add_plan(commands.add_parser)
     return parser
 
 
@@ -60,7 +70,7 @@ def _add_compare(add: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("second", type=Path, metavar="B.json", help="report of the run after")
     parser.add_argument(
         "--threshold",
-        type=_share,
+        type=share(10),
         default=DEFAULT_THRESHOLD,
         metavar="SHARE",
         help="change that is worth a word, such as 5%% or 0.05 (default: 5%%)",
@@ -114,17 +124,6 @@ def _report(options: argparse.Namespace) -> int:
 
 def _reason(report: Report) -> str:
     return " ".join("; ".join(report.data["verdict"]["invalid"]).split()) or "it does not say why"
-
-
-def _share(text: str) -> float:
-    number = text.strip().removesuffix("%")
-    try:
-        share = float(number) / (100 if number != text.strip() else 1)
-    except ValueError:
-        share = float("nan")
-    if not isfinite(share) or not 0 <= share <= 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05 (0 to 1000%)")
-    return share
 
 
 if __name__ == "__main__":

@@ -69,6 +69,22 @@ def percent(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a share in percent (0 to 100)")
 
 
+def share(most: float) -> Callable[[str], float]:
+    """Return a parser of shares such as 5% or 0.05, from 0 to `most`."""
+
+    def parse(text: str) -> float:
+        number = text.strip().removesuffix("%")
+        try:
+            value = float(number) / (100 if number != text.strip() else 1)
+        except ValueError:
+            value = float("nan")
+        if isfinite(value) and 0 <= value <= most:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05 (0 to {most * 100:g}%)")
+
+    return parse
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Return a parser that takes one of `choices`."""
 

@@ -33,6 +33,11 @@ from ampswarm.load.capacity import CAPACITY_OPTIONS
 from ampswarm.load.exposition import FAMILIES as LOAD_FAMILIES
 from ampswarm.load.options import SECRETS as LOAD_SECRETS
 from ampswarm.load.options import THEMES, Option
+from ampswarm.plan.constants import CONSTANTS
+from ampswarm.plan.lines import number
+from ampswarm.plan.plan import plan
+from ampswarm.plan.question import Question
+from ampswarm.plan.text import to_text
 from server.config import SECRETS as SERVER_SECRETS
 from server.config import TOKEN_VARIABLE, build_parser
 from server.exposition import BUILD_INFO, FAMILIES, PYTHON_INFO
@@ -189,6 +194,36 @@ def _help(parser: argparse.ArgumentParser) -> str:
     return parser.format_help()
 
 
+def plan_options() -> str:
+    """Return the options of a plan."""
+    (subparsers,) = (
+        action
+        for action in ampswarm.cli.build_parser()._actions  # noqa: SLF001  argparse has no public list of its options
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+    )
+    rows = []
+    for action in subparsers.choices["plan"]._actions:  # noqa: SLF001
+        flags = "`, `".join(action.option_strings)
+        if "--help" not in action.option_strings:
+            text = (action.help or "").replace("%(default)s", _shown(action.default))
+            default = re.search(r" \(default: ([^)]*)\)", text)
+            if default is not None:
+                text = text.replace(default[0], "")
+            rows.append(f"| `{flags}` | {markdown(default[1]) if default else ''} | {markdown(text)} |")
+    return table(rows, "| flag | default | |")
+
+
+def plan_constants() -> str:
+    """Return what a plan is made of."""
+    rows = (f"| {each.name} | {number(each.value)} {each.unit} | {each.origin} | {each.source} |" for each in CONSTANTS)
+    return table(rows, "| | value | | where |")
+
+
+def plan_example() -> str:
+    """Return the plan of a million charge points."""
+    return f"```text\n{to_text(plan(Question(1_000_000, ports=64_000)))}\n```\n"
+
+
 def metrics(*prefixes: str) -> Iterator[str]:
     """Return a row for each metric whose name begins so."""
     for each in FAMILIES:
@@ -226,6 +261,9 @@ BLOCKS: Final[dict[str, Callable[[], str]]] = {
     "central-system-options": central_system_options,
     "environment": environment,
     "commands": commands,
+    "plan-options": plan_options,
+    "plan-constants": plan_constants,
+    "plan-example": plan_example,
     "ocpp-metrics": ocpp_metrics,
     "process-metrics": process_metrics,
     "run-metrics": run_metrics,
