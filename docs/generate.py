@@ -221,7 +221,7 @@ def plan_constants() -> str:
 
 def plan_example() -> str:
     """Return the plan of a million charge points."""
-    return f"```text\n{to_text(plan(Question(1_000_000, ports=64_000)))}\n```\n"
+    return f"```text\n{to_text(plan(Question(1_000_000)))}\n```\n"
 
 
 def metrics(*prefixes: str) -> Iterator[str]:

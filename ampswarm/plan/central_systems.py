@@ -23,12 +23,14 @@ COMMIT: Final[dict[Store, Constant | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class CentralSystems:
-    """The target, a process and a host each."""
+    """The target, a process each."""
 
     needs: dict[str, int]
     """Central systems that are needed, by what they are needed for."""
     needed: int
     """The largest of them."""
+    per_host: int
+    """As many of them as a host has cores and memory for."""
     replicas: int
     """One more than needed, where several are: one may be away."""
     load: int
@@ -49,7 +51,12 @@ class CentralSystems:
     @property
     def host_memory(self) -> float:
         """Used on each host, bytes."""
-        return c.SYSTEM.value * GB + self.memory
+        return c.SYSTEM.value * GB + min(self.per_host, self.replicas) * self.memory
+
+    @property
+    def hosts(self) -> int:
+        """Hosts of them alone."""
+        return ceil(self.replicas / self.per_host)
 
 
 def central_systems(question: Question, spawn_rate: float) -> CentralSystems:
@@ -80,11 +87,12 @@ def central_systems(question: Question, spawn_rate: float) -> CentralSystems:
         files = int(question.open_files * percent(c.FILE_SHARE) - c.OTHER_FILES.value)
         needs["open files"] = ceil(fleet / files)
     needed = max(needs.values())
-    replicas = needed + 1 if needed > 1 else 1
     load = ceil(fleet / needed)
-    steady = messages + min(traffic.durable, c.COMMITS.value * replicas) * commit
     at_least = int(c.LEAST_MEMORY.value * MIB)
     memory = max(up((base + load * connection) / percent(c.MEMORY_SHARE), STEP), at_least)
+    per_host = max(1, min(question.cores_per_host, int((question.memory_per_host - c.SYSTEM.value) * GB // memory)))
+    replicas = needed + 1 if needed > 1 else 1
+    steady = messages + min(traffic.durable, c.COMMITS.value * replicas) * commit
     # Of those that are left when one is away, which commit less often.
     busiest = messages + min(traffic.durable, c.COMMITS.value * needed) * commit
     accept_rate = (needed * share - min(busiest, needed * share)) / (c.ACCEPTED.value / 1e3)
@@ -94,7 +102,7 @@ def central_systems(question: Question, spawn_rate: float) -> CentralSystems:
             f"with --store {question.store} each of {replicas} central systems has a ledger of its own, and a "
             "transaction that ends at another one is unknown there: --store postgresql, with a bus"
         )
-    return CentralSystems(needs, needed, replicas, load, steady, accept_rate, memory, warnings)
+    return CentralSystems(needs, needed, per_host, replicas, load, steady, accept_rate, memory, warnings)
 
 
 def lines_of(question: Question, spawn_rate: float, found: CentralSystems) -> list[Line]:
@@ -115,10 +123,15 @@ def lines_of(question: Question, spawn_rate: float, found: CentralSystems) -> li
     needs = ", ".join(f"{name} {number(value)}" for name, value in found.needs.items())
     return [
         Line(
-            "central_systems", "central systems, a host each", found.replicas, "",
+            "central_systems", "central systems", found.replicas, "",
             f"the most of: {needs}" + (", and one that may be away" if found.replicas > 1 else ""),
             (c.CPU_SHARE, c.ACCEPTED, c.COMMITS, c.PORTS, c.PORT_SHARE, c.MEMORY_SHARE, c.CONNECTION, c.SOCKET),
             f"for: {found.limit}" + (", one to spare" if found.replicas > 1 else ", none to spare"),
+        ),
+        Line(
+            "central_systems_per_host", "of them on a host", found.per_host, "",
+            f"{question.cores_per_host} cores; ({question.memory_per_host} GB - system {c.SYSTEM.value:g} GB) / "
+            f"{number(found.memory / MIB)} MiB", (c.SYSTEM,),
         ),
         Line(
             "connections_per_central_system", "connections of each", usual, "",

@@ -37,13 +37,13 @@ def add_plan(add: Callable[..., argparse.ArgumentParser]) -> None:
     number("--open-files", type=integer(1000, 2**30, "a number of files"), metavar="N",
         help="files that a worker or central system may open (default: as many as it needs)")  # fmt: skip
     number("--ports", type=integer(1000, 64512, "a number of ports"), metavar="N", default=default.ports,
-        help="ports of a source address to one destination (default: %(default)s, the kernel's); 64000 where "
-        "net.ipv4.ip_local_port_range is 1024 65535 in the containers")  # fmt: skip
+        help="ports of a source address to one destination (default: %(default)s, as the stack sets "
+        "net.ipv4.ip_local_port_range in its containers; the kernel's own are 28232)")  # fmt: skip
     addresses = integer(1, 256, "a number of addresses")
     number("--source-addresses", type=addresses, metavar="N", default=default.source_addresses,
         help="source addresses of each worker (default: %(default)s)")  # fmt: skip
     number("--proxy-addresses", type=addresses, metavar="N", default=default.proxy_addresses,
-        help="source addresses of the proxy to each central system (default: %(default)s)")  # fmt: skip
+        help="the proxy's source addresses to each central system (default: %(default)s, as in the stack)")  # fmt: skip
     _hosts(parser, default)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--explain", action="store_true", help="show the arithmetic behind each number")

@@ -139,7 +139,11 @@ SOCKET: Final = Constant(
 )
 TRACKED: Final = Constant("connection that is tracked, in the kernel", 0.4, "KiB", _E, "an entry of nf_conntrack")
 PORTS: Final = Constant(
-    "ports of a source address to one destination", 28_232, "ports", _G, "net.ipv4.ip_local_port_range 32768 60999"
+    "ports of a source address to one destination",
+    64_512,
+    "ports",
+    _G,
+    "net.ipv4.ip_local_port_range 1024 65535, as the stack sets it in its containers; the kernel's default: 28,232",
 )
 TRACKED_BY_DEFAULT: Final = Constant(
     "nf_conntrack_max by default", 262_144, "connections", _G, "the kernel, from 4 GB of memory on"

@@ -14,7 +14,7 @@ from ampswarm.plan import proxy as middle
 from ampswarm.plan.central_systems import CentralSystems
 from ampswarm.plan.constants import CONSTANTS, MIB
 from ampswarm.plan.generators import Generators
-from ampswarm.plan.lines import Line, down_to_two_digits, number, percent, up
+from ampswarm.plan.lines import STEP, Line, down_to_two_digits, number, percent, up
 from ampswarm.plan.proxy import Proxy
 from ampswarm.plan.question import Question
 
@@ -92,18 +92,22 @@ def plan(question: Question) -> Plan:
         "SPAWN_RATE": f"{spawn_rate}",
         "WORKERS": f"{generators.workers}",
         "CENTRAL_SYSTEMS": f"{central_systems.replicas}",
+        "CENTRAL_SYSTEMS_PER_NODE": f"{central_systems.per_host}",
+        "HEARTBEAT": f"{question.heartbeat}",
         "OPEN_FILES": f"{open_files}",
         "WORKER_MEMORY": f"{generators.worker_memory // MIB}M",
         "CENTRAL_SYSTEM_MEMORY": f"{central_systems.memory // MIB}M",
         "MAX_CONNECTIONS": f"{proxy.connections}",
         "PROXY_THREADS": f"{proxy.threads}",
-        "SOURCE_ADDRESSES": f"{question.source_addresses}",
+        "PROXY_OPEN_FILES": f"{up(2 * proxy.connections + c.OTHER_FILES.value, 1000)}",
+        "PROXY_MEMORY": f"{up((proxy.process_memory + proxy.kernel_memory) / percent(c.MEMORY_SHARE), STEP) // MIB}M",
+        "SOURCE_ADDRESSES": "auto" if question.source_addresses > 1 else "",
     }
     commands = [
         f"deployment_template/prepare-host --connections {connections} --role {role}"
         for role, connections in (
             ("generator", generators.host_connections),
-            ("server", central_systems.load),
+            ("server", central_systems.load * central_systems.per_host),
             ("proxy", proxy.connections),
         )
     ]
@@ -114,14 +118,14 @@ def plan(question: Question) -> Plan:
 
 
 def _order(question: Question, generators: Generators, central_systems: CentralSystems, proxy: Proxy) -> list[Line]:
-    hosts = generators.hosts + central_systems.replicas
+    hosts = generators.hosts + central_systems.hosts
     cores, memory = question.cores_per_host, question.memory_per_host
     manager = ceil(proxy.host_memory / c.GB)
     return [
         Line(
             "hosts", "hosts", hosts + 1, "",
-            f"{generators.hosts} for workers, {central_systems.replicas} for central systems, 1 manager",
-            note=f"{generators.hosts} for workers, {central_systems.replicas} for central systems, 1 manager",
+            f"{generators.hosts} for workers, {central_systems.hosts} for central systems, 1 manager",
+            note=f"{generators.hosts} for workers, {central_systems.hosts} for central systems, 1 manager",
         ),
         Line(
             "cores", "cores", hosts * cores + proxy.host_cores, "",
@@ -228,15 +232,11 @@ def _notes(
         )
     if central_systems.limit == "ports of the proxy" and central_systems.needed > 1:
         others = max(value for name, value in central_systems.needs.items() if name != central_systems.limit)
-        wider = "--ports 64000 where net.ipv4.ip_local_port_range is 1024 65535 in the containers, or "
-        notes.append(
-            f"only the ports of the proxy need {central_systems.needed} central systems, all else {others}: "
-            f"{wider if question.ports <= c.PORTS.value else ''}more --proxy-addresses"
-        )
+        notes.append(f"only the ports of the proxy need {central_systems.needed} central systems, all else {others}")
     tracked = {
         "the manager host": 2 * proxy.connections,
         "a host of workers": generators.host_connections,
-        "a host of a central system": central_systems.load,
+        "a host of central systems": central_systems.load * central_systems.per_host,
     }
     notes += [
         f"{host} may track {number(value)} connections, and nf_conntrack_max is {number(c.TRACKED_BY_DEFAULT.value)} "
@@ -247,11 +247,6 @@ def _notes(
     if 2 * proxy.connections + c.OTHER_FILES.value > c.FILES_BY_DEFAULT.value:
         notes.append(
             f"the proxy opens more files than fs.nr_open allows by default ({number(c.FILES_BY_DEFAULT.value)})"
-        )
-    if question.ports > c.PORTS.value:
-        notes.append(
-            f"{number(question.ports)} ports need net.ipv4.ip_local_port_range in each container's own network, "
-            "which does not have what is set on its host"
         )
     silences = [question.heartbeat, question.ping_interval, question.central_system_ping_interval]
     notes.append(

@@ -15,8 +15,8 @@ from ampswarm.load.options import (
     Settings,
     central_system_url,
     check_form,
-    identity_format,
 )
+from ampswarm.option_types import identity_format
 from tests.processes import run_locust
 
 
