@@ -22,14 +22,17 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /tmp \
     && find /opt/ampswarm -name tests -type d -prune -exec rm -rf {} +
 
 FROM python:3.13-slim
-RUN useradd --create-home --uid 10001 ampswarm
+# A volume that is mounted at /reports begins with its owner.
+RUN useradd --create-home --uid 10001 ampswarm && install --directory --owner ampswarm --group ampswarm /reports
 COPY --from=build /opt/ampswarm /opt/ampswarm
-COPY docker-entrypoint /usr/local/bin/
+COPY docker-entrypoint docker-healthcheck /usr/local/bin/
 COPY locustfiles /locustfiles
 ENV PATH=/opt/ampswarm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER ampswarm
 WORKDIR /home/ampswarm
 # Central system: charge points, the same over TLS, operators; Locust's web UI; Locust's master.
 EXPOSE 8080 8443 8081 8089 5557
+# A central system that stands still for two minutes; nothing else is ended by Docker.
+HEALTHCHECK --interval=10s --timeout=10s --retries=12 --start-period=20s CMD ["docker-healthcheck"]
 ENTRYPOINT ["docker-entrypoint"]
 CMD ["central-system"]

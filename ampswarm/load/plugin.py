@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -58,6 +59,10 @@ def exit_for(message: str) -> NoReturn:
 
 
 def _on_init_command_line_parser(parser: Any, **_: object) -> None:  # noqa: ANN401
+    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # The kernel ends process 1 by no signal that it does not handle: a container that still waits for its workers,
+        # or its master, would be killed in the end. Locust has a handler of its own, later.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     add_options(parser)
 
 
