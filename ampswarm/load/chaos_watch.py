@@ -38,7 +38,7 @@ class ChaosWatch:
         self._incidents = incidents
         self._greenlet: gevent.Greenlet | None = None
         self._lock = RLock()
-        self._is_running = False
+        self._is_running = self._is_looking = False
         self._counts: dict[str, int] | None = None
         self._is_ours = True
         self._looked = 0.0
@@ -51,6 +51,19 @@ class ChaosWatch:
         """Look now, and note what has changed since the last look, if a test runs."""
         with self._lock:
             self._look()
+
+    def look_if_idle(self) -> None:
+        """Between tests nobody looks: do it for somebody who wants to know, without letting them wait."""
+        if not self._is_running and not self._is_looking and time.monotonic() - self._looked >= EVERY:
+            self._is_looking = True
+            gevent.spawn(self._look_aside)
+
+    def _look_aside(self) -> None:
+        try:
+            if has_api_of_target(self._environment):
+                self.look()
+        finally:
+            self._looked, self._is_looking = time.monotonic(), False
 
     def _look(self) -> None:
         status, found = ask(self._environment.parsed_options, "GET", "/chaos")

@@ -94,6 +94,7 @@ class Fleet:
         """What comes together on the master, or in the only process."""
         self.recorder = Recorder(environment, self.reports)
         self.incidents = Incidents(lambda: self.recorder.elapsed)
+        self.recorder.was_reset = lambda: self.incidents.note("statistics reset")
         self.measurements = Measurements(environment.events.request, self.recorder)
         self.unique_ids = UniqueIds(secrets.token_hex(8))
         self.calls = CallCounts(self.unique_ids, self.measurements, self.reports)

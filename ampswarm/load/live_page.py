@@ -62,6 +62,7 @@ class Live:
             after: seconds since the test began: windows that begin later.
             fleet_after: rows of the fleet's history that are later.
         """
+        self._watch.look_if_idle()
         fleet = self._fleet
         timeline = fleet.recorder.timeline
         if generation != timeline.generation:

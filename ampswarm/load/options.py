@@ -100,6 +100,8 @@ class _Option:
     in_web_ui: bool = True
     is_repeatable: bool = False
     """Whether it may be given several times. Its variable holds several values with `;` between."""
+    is_secret: bool = False
+    """Whether nobody is to see its value: reports leave it out, and the web UI hides it."""
     action: type[argparse.Action] | None = None
     """What takes its value, where that is not simply kept."""
 
@@ -127,7 +129,8 @@ _TARGET: Final = (
             "URL of the central system's operator API: for operators, the live page's chaos, and the ledger in reports",
             in_web_ui=False),
     _Option("--operator-token", "AMPSWARM_OPERATOR_TOKEN", "", str,
-            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False),
+            "Its bearer token; better in the environment, which not everybody on the host reads", in_web_ui=False,
+            is_secret=True),
 )  # fmt: skip
 """What is tested."""
 
@@ -211,7 +214,7 @@ _VERDICT: Final = (
             "Write a summary to this file, as Markdown", in_web_ui=False),
     _Option("--ui-password", "AMPSWARM_UI_PASSWORD", "", str,
             "Password for Locust's web UI, whatever the user; better in the environment, which not everybody on the "
-            "host reads", in_web_ui=False, action=AskForLogin),
+            "host reads", in_web_ui=False, is_secret=True, action=AskForLogin),
     _Option("--metrics-port", "AMPSWARM_METRICS_PORT", 0, port,
             "Port on which the master, or a single process, answers Prometheus; 0 for none", in_web_ui=False),
     _Option("--metrics-host", "AMPSWARM_METRICS_HOST", "127.0.0.1", str,
@@ -300,6 +303,7 @@ def add_to(parser: LocustArgumentParser, options: Iterable[_Option]) -> None:
             metavar=option.dest.rsplit("_", 1)[-1].upper(),
             help=option.help,
             include_in_web_ui=option.in_web_ui,
+            is_secret=option.is_secret,
             **more,
         )
 

@@ -24,7 +24,7 @@ from ampswarm.load.fleet_page import add_fleet_page
 from ampswarm.load.fleet_source import FleetInquiry, FleetOffice
 from ampswarm.load.generator_health import COLUMNS, GeneratorHealth
 from ampswarm.load.identities import IdentityPool, LeasedPool, Lessor, LocalPool
-from ampswarm.load.ledger_section import ledger_of_target
+from ampswarm.load.ledger_section import LedgerSection
 from ampswarm.load.live_page import add_live_page
 from ampswarm.load.loop_care import mend_locust
 from ampswarm.load.online_verdict import OnlineVerdict
@@ -202,7 +202,7 @@ def _watch(fleet: Fleet, runner: Any) -> None:  # noqa: ANN401
         connects=fleet.connects,
         commands=lambda: sum(fleet.measurements.commands.values()),
         name=lambda process: name_of(process, runner),
-        elapsed=lambda: fleet.recorder.elapsed,
+        elapsed=lambda: fleet.recorder.time,
         more=fleet.health.highest,
     )
 
@@ -219,14 +219,16 @@ def _make_judge(fleet: Fleet, online: OnlineVerdict) -> Judge:
             exit_for(f"--slo: {in_time!r}: a search judges each load in its own time: neither after nor before")
         wanted = replace(wanted, slos=())
     judge = Judge(environment, wanted, fleet.recorder, fleet.reports, fleet.incidents, online)
+    ledger = LedgerSection(environment)
     judge.sections |= {
         "calls": fleet.calls.as_dict,
         "fleet": lambda: online.last,
         "fleet_history": fleet.census.whole_history,
-        "ledger": lambda: ledger_of_target(environment, judge.began),
+        "ledger": lambda: ledger.of_run(judge.began),
         "generators": fleet.health.section,
         "storms": fleet.storms.section,
     }
+    judge.storms_by_hand = fleet.storms.by_hand
     judge.reasons += [fleet.health.reasons, fleet.storms.reasons]
     judge.lag = fleet.health.lag
     return judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from locust.runners import WorkerRunner
@@ -28,11 +29,15 @@ class Recorder:
         self.timeline = Timeline()
         """On a worker only what has not been reported yet."""
         self._began = time.monotonic()
+        self._ended: float | None = None
+        self.was_reset: Callable[[], None] = lambda: None
+        """Called when the statistics are reset: what was before is gone."""
         listen = environment.events
         listen.request.add_listener(self._on_request)
-        listen.reset_stats.add_listener(lambda **_: self.timeline.clear(self.elapsed))
+        listen.reset_stats.add_listener(lambda **_: self._reset())
+        listen.test_stopping.add_listener(lambda **_: self._end())
         if environment.reset_stats:
-            listen.spawning_complete.add_listener(lambda **_: self.timeline.clear(self.elapsed))
+            listen.spawning_complete.add_listener(lambda **_: self._reset())
         if isinstance(environment.runner, WorkerRunner):
             reports.add("timeline", self.timeline.take, _nobody)
         else:
@@ -43,11 +48,17 @@ class Recorder:
     def begin(self) -> None:
         """A test begins: its times count from now."""
         self._began = time.monotonic()
+        self._ended = None
         self.timeline.clear()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the test began."""
+        """Seconds since the test began, until it ends."""
+        return (self._ended or time.monotonic()) - self._began
+
+    @property
+    def time(self) -> float:
+        """The same, and it goes on after the end."""
         return time.monotonic() - self._began
 
     def view(self, kind: str, name: str, milliseconds: float, exception: Exception | None = None) -> None:
@@ -58,6 +69,13 @@ class Recorder:
         entry.log(milliseconds, 0)  # type: ignore[arg-type]
         if exception is not None:
             entry.log_error(exception)
+
+    def _end(self) -> None:
+        self._ended = self._ended or time.monotonic()
+
+    def _reset(self) -> None:
+        self.timeline.clear(self.elapsed)
+        self.was_reset()
 
     def _on_request(
         self,

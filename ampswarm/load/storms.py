@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import gevent
@@ -106,6 +107,7 @@ class Storms:
         self._results: dict[int, _Result] = {}
         self._is_told = True
         self._to_come: list[Storm] = []
+        self._plan: list[Storm] = []
         reports.add("storms", self._take, self._accept)
         events = environment.events
         events.test_start.add_listener(lambda **_: self._begin())
@@ -151,6 +153,16 @@ class Storms:
             for number, result in self._results.items()
         ]
 
+    def by_hand(self) -> list[Storm]:
+        """Return all storms of the test, those that were planned first, if there was one that nobody had planned."""
+        planned = {id(each) for each in self._plan}
+        others = [
+            replace(result.storm, at=round(result.began, 1))
+            for result in self._results.values()
+            if id(result.storm) not in planned
+        ]
+        return [*self._plan, *others] if others else []
+
     def reasons(self) -> list[str]:
         """Return why the test was not the one that was planned: storms that had not begun when it ended."""
         return [f"the test ended before a storm began ({storm})" for storm in self._to_come]
@@ -166,7 +178,8 @@ class Storms:
         self._results.clear()
         self._number = 0
         self._is_told = False
-        self._to_come = list(self._planned())
+        self._plan = list(self._planned())
+        self._to_come = list(self._plan)
         self._timers = [gevent.spawn_later(storm.at or 0.0, self._strike_planned, storm) for storm in self._to_come]
 
     def _strike_planned(self, storm: Storm) -> None:

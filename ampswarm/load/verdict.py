@@ -8,7 +8,7 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ampswarm.load.online_verdict import OnlineVerdict
     from ampswarm.load.recorder import Recorder
     from ampswarm.load.reports import Reports
+    from ampswarm.load.storm_spec import Storm
 
 logger: Final = logging.getLogger("ampswarm")
 
@@ -46,8 +47,20 @@ EXIT_MISSED: Final = 3
 EXIT_INVALID: Final = 4
 _SECRETS: Final = ("auth", "bearer", "credential", "key", "login", "pass", "pwd", "secret", "token")
 """What the name of an option has in it whose value nobody else should see."""
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
-"""In a URL, whatever option has it."""
+_NAMED: Final = "|".join((*_SECRETS, "cookie"))
+_IN_URLS: Final = (
+    # A user and a password, and what is called so in a query.
+    (re.compile(r"(?<=://)[^/?#\s]*@"), ""),
+    (re.compile(rf"(?i)([?&;][^=&#\s]*(?:{_NAMED})[^=&#\s]*=)[^&#\s]+"), r"\1…"),
+)
+_IN_TEXTS: Final = (
+    # A header, or what is made like one.
+    (re.compile(rf"(?i)\b([\w-]*(?:{_NAMED})[\w-]*\s*[:=]\s*).+"), r"\1…"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+).+"), r"\1…"),
+)
+"""What is taken for a secret within a value, whatever option has it, and what is written instead."""
+_MASTER_PORT: Final = 5557
+"""Where workers look for a master if they are not told."""
 _SIMPLE: Final = (str, int, float, bool, list)
 _NOT_REPEATED: Final = frozenset({"enable_rebalancing", "locustfile", "only_summary"})
 """Options that a command line has in another way, or that were set by what ran."""
@@ -153,6 +166,7 @@ class Judge:
         self._lock = RLock()
         self._is_judged = True
         self._has_set_status = False
+        self._written = 0
         self._began = self._ended = time.time()
         self._seconds = 0.0
         self._size = 0
@@ -163,6 +177,8 @@ class Judge:
         """Return how late the generators' loops were between two times of this test, in milliseconds."""
         self.find: Callable[[], Finding | None] = lambda: None
         """Return what the scenario itself makes of this test."""
+        self.storms_by_hand: Callable[[], Iterable[Storm]] = lambda: ()
+        """Return all storms of this test, with when, if somebody has begun one that was not planned."""
         self.sections: dict[str, Callable[[], Any]] = {"events": incidents.as_list}
         """Return what else the report has, by name; nothing is written of what is empty."""
         self.report: Report | None = None
@@ -231,6 +247,8 @@ class Judge:
         doubts = [doubt(each, self.lag(each.slo.after, each.slo.before)) for each in judgements]
         for each in filter(None, doubts):
             logger.error("the run is invalid: %s", each)
+        if since := self._recorder.timeline.since:
+            logger.warning("the statistics were reset %.0f s into the test: what was before is not judged", since)
         reasons = [reason for source in self.reasons for reason in source()]
         verdict = Verdict(judgements, [*reasons, *filter(None, doubts)], self.find())
         for judgement in judgements:
@@ -272,7 +290,7 @@ class Judge:
                 "ended": _iso(self._ended),
                 "seconds": round(self._seconds, 3),
                 "scenario": environment.locustfile or "",
-                "host": _CREDENTIALS.sub("", environment.host) if environment.host else None,
+                "host": _without_secrets(environment.host) if environment.host else None,
                 "charge_points": self._size,
                 "workers": self._workers,
                 "versions": {
@@ -282,7 +300,8 @@ class Judge:
                     "system": f"{platform.system()} {platform.release()} {platform.machine()}",
                 },
                 "options": _public(environment.parsed_options),
-                "command": _command(environment),
+                **self._command(),
+                **({"statistics_since": round(since, 3)} if (since := self._recorder.timeline.since) else {}),
             },
             verdict=verdict,
             exit_status=status,
@@ -291,6 +310,28 @@ class Judge:
             sections={name: section for name, section in sections.items() if section},
         )
 
+    def _command(self) -> dict[str, str]:
+        """Return command lines that would run it again: of a test from the web UI, as long and as large a one."""
+        environment = self._environment
+        options = environment.parsed_options
+        if options is None:
+            return {}
+        runs = argparse.Namespace(**vars(options))
+        if not options.headless:
+            runs.autostart = True
+            runs.run_time = options.run_time or max(1, round(self._seconds))
+        storms = [f"{each}" for each in self.storms_by_hand()]
+        if storms:
+            runs.storm = storms
+        found = {"command": _command(environment, runs)}
+        if isinstance(environment.runner, MasterRunner) and not options.processes:
+            host = options.master_bind_host if options.master_bind_host != "*" else "MASTER"
+            parts = ["locust", "-f", *_locustfiles(environment), "--worker", "--master-host", host]
+            if options.master_bind_port != _MASTER_PORT:
+                parts += ["--master-port", str(options.master_bind_port)]
+            found["worker_command"] = shlex.join(parts)
+        return found
+
     def _write(self, report: Report) -> None:
         writers: dict[str, Callable[[Path], None]] = {
             "report_json": report.save,
@@ -298,7 +339,13 @@ class Judge:
             "junit_xml": lambda path: write_whole(path, to_junit(report)),
             "summary_md": lambda path: write_whole(path, to_markdown(report).encode()),
         }
-        for name, path in self._wanted.files.items():
+        self._written += 1
+        for name, wanted in self._wanted.files.items():
+            path = wanted
+            if self._written > 1 and not _is_device(path):
+                # The file of the first test of the process stays what it is.
+                path = wanted.with_stem(f"{wanted.stem}-{self._written}")
+                logger.info("%s of this test: %s", _flag(name), path)
             try:
                 writers[name](path)
             except OSError as error:
@@ -311,10 +358,14 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _command(environment: Environment) -> str:
+def _locustfiles(environment: Environment) -> list[str]:
+    return environment.parsed_locustfiles or [environment.locustfile or "locustfile.py"]
+
+
+def _command(environment: Environment, options: argparse.Namespace) -> str:
     """Return a command line that would run it again: what is not as it is by default, without secrets."""
-    parts = ["locust", "-f", *(environment.parsed_locustfiles or [environment.locustfile or "locustfile.py"])]
-    public = _public(environment.parsed_options)
+    parts = ["locust", "-f", *_locustfiles(environment)]
+    public = _public(options)
     # In front: an option that takes several values would take them too.
     parts += public.get("user_classes") or []
     left_out = _NOT_REPEATED | (_OF_PROCESSES if public.get("processes") else frozenset())
@@ -336,6 +387,15 @@ def _command(environment: Environment) -> str:
     return shlex.join(parts)
 
 
+def _without_secrets(value: Any) -> Any:  # noqa: ANN401  of any option
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    if isinstance(value, str):
+        for pattern, instead in _IN_URLS if "://" in value else _IN_TEXTS:
+            value = pattern.sub(instead, value)
+    return value
+
+
 def _public(options: argparse.Namespace | None) -> dict[str, Any]:
     """Return the options whose values anybody may see."""
     if options is None:
@@ -344,7 +404,7 @@ def _public(options: argparse.Namespace | None) -> dict[str, Any]:
     actions = get_parser()._actions  # noqa: SLF001  it has a list of those in the web UI only
     secret = {each.dest for each in actions if getattr(each, "is_secret", False)}
     return {
-        name: _CREDENTIALS.sub("", value) if isinstance(value, str) else value
+        name: _without_secrets(value)
         for name, value in sorted(vars(options).items())
         if (value is None or isinstance(value, _SIMPLE))
         and name not in secret

@@ -84,9 +84,9 @@ const marks = {
  * Return a chart over time.
  * @param canvas where.
  * @param options isStacked; unit of the values; unit of a second axis, `right`; `percent` for 0 to 100;
- *   `ticks` of the time axis; how far it goes, `until`; and the highest value of any chart beside it, `top`.
+ *   `ticks` of the time axis; how far it goes, `until`; and the highest value of any chart beside it, `top`, and on the second axis, `topRight`.
  */
-export function timeChart(canvas, { isStacked = false, unit = "", right = "", percent = false, ticks = clock, until, top } = {}) {
+export function timeChart(canvas, { isStacked = false, unit = "", right = "", percent = false, ticks = clock, until, top, topRight } = {}) {
   const grid = { color: color("--line") };
   const y = { beginAtZero: true, stacked: isStacked, grid, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)}${unit && ` ${unit}`}` } };
   if (percent) y.max = 100;
@@ -95,7 +95,7 @@ export function timeChart(canvas, { isStacked = false, unit = "", right = "", pe
   if (ticks === clock) x.ticks.precision = 0;
   if (until) Object.assign(x, { min: 0, max: until });
   const scales = { x, y };
-  if (right) scales.right = { position: "right", beginAtZero: true, grid: { display: false }, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)} ${right}` } };
+  if (right) scales.right = { position: "right", beginAtZero: true, suggestedMax: topRight, grid: { display: false }, ticks: { color: color("--dim"), maxTicksLimit: 6, callback: value => `${short(value)} ${right}` } };
   const chart = new Chart(canvas, {
     type: "line",
     data: { datasets: [] },
@@ -228,15 +228,25 @@ export function show(chart, lines, happened = [], until = undefined) {
   chart.update("none");
 }
 
-/** More points than pixels show nothing more: of each group that is one pixel, the highest stays. */
+/** More points than pixels show nothing more: of each group, the lowest and the highest stay, so that neither an outage nor a peak is lost. */
 function thin(points) {
   if (points.length <= MOST_POINTS) return points;
-  const step = Math.ceil(points.length / MOST_POINTS);
+  const step = 2 * Math.ceil(points.length / MOST_POINTS);
   const thinned = [];
   for (let index = 0; index < points.length; index += step) {
-    let highest = points[index];
-    for (let next = index + 1; next < Math.min(index + step, points.length); next++) if (points[next][1] > highest[1] || Number.isNaN(highest[1])) highest = points[next];
-    thinned.push([points[index][0], highest[1]]);
+    const group = points.slice(index, index + step);
+    const numbers = group.filter(([, y]) => !Number.isNaN(y));
+    if (!numbers.length) {
+      thinned.push(group[0]);
+      continue;
+    }
+    const lowest = numbers.reduce((one, other) => (other[1] < one[1] ? other : one));
+    const highest = numbers.reduce((one, other) => (other[1] > one[1] ? other : one));
+    const kept = new Set([lowest, highest]);
+    // A gap stays one.
+    const gap = group.find(([, y]) => Number.isNaN(y));
+    if (gap) kept.add(gap);
+    thinned.push(...group.filter(point => kept.has(point)));
   }
   return thinned;
 }
@@ -265,6 +275,14 @@ export function latencyLines(series, name, width) {
   return lines;
 }
 
+const hueByName = new Map();
+
+/** The color of an action: the same one in all charts of a page. */
+export function hueOf(name) {
+  if (!hueByName.has(name)) hueByName.set(name, HUES[hueByName.size % HUES.length]);
+  return hueByName.get(name);
+}
+
 /** Answered Calls per second by action, and all failures. */
 export function rateLines(series, width, until) {
   const lines = [];
@@ -275,7 +293,7 @@ export function rateLines(series, width, until) {
     const [kind, name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
     if (kind === "DUE" || ["WS/tcp", "WS/tls", "WS/upgrade"].includes(key)) continue;
     for (const row of rows) if (row[2]) failures.set(row[0], (failures.get(row[0]) ?? 0) + row[2]);
-    if (kind === "OCPP") lines.push({ label: name, points: filled(rows.map(row => [row[0], row[1] / width]), width, since, until) });
+    if (kind === "OCPP") lines.push({ label: name, points: filled(rows.map(row => [row[0], row[1] / width]), width, since, until), hue: hueOf(name) });
   }
   if (failures.size) lines.push({ label: "failures", points: filled([...failures].sort((a, b) => a[0] - b[0]).map(([at, count]) => [at, count / width]), width, since, until), hue: "--bad", isDue: true });
   return lines;

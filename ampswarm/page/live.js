@@ -2,6 +2,8 @@
 import { clock, conditionLines, latencyLines, rateLines, recolor, recoveryLines, short, show, timeChart } from "./charts.js";
 
 const EVERY = 2000;
+/** Milliseconds for an answer; a master that hangs gives none. */
+const PATIENCE = 8000;
 const CHAOS = {
   slow: { delays: [{ seconds: 0.5 }] },
   errors: { call_errors: [{ code: "InternalError", rate: 0.1 }] },
@@ -58,13 +60,13 @@ function after() {
 async function look() {
   try {
     const more = state.generation < 0 ? "" : `&after=${after()}&fleet_after=${state.history.at(-1)?.at ?? -1}`;
-    const answer = await fetch(`live.json?generation=${state.generation}${more}`, { cache: "no-store" });
+    const answer = await fetch(`live.json?generation=${state.generation}${more}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (!answer.ok || !answer.headers.get("Content-Type").includes("json")) throw new Error(answer.redirected ? "log in again" : `it answers ${answer.status}`);
     take(await answer.json());
     tell("");
     draw();
   } catch (error) {
-    tell(`Locust does not answer, what is shown is old: ${error.message}`);
+    tell(`Locust does not answer, what is shown is old: ${error.name === "TimeoutError" ? `nothing for ${PATIENCE / 1000} s` : error.message}`);
   }
   setTimeout(look, document.hidden ? 5 * EVERY : EVERY);
 }

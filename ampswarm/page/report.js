@@ -27,6 +27,8 @@ function table(columns, rows) {
 }
 
 const pairs = object => table([["", ([key]) => key], ["", ([, value]) => value]], Object.entries(object));
+/** As it was given, to the last digit. */
+const exact = object => pairs(Object.fromEntries(Object.entries(object).map(([key, value]) => [key, typeof value === "number" ? String(value) : value])));
 
 /** The same of each run, beside each other. */
 function section(title, ofRun) {
@@ -45,12 +47,13 @@ function verdictOf(run) {
   const where = what.host ? ` against ${what.host}` : "";
   const processes = what.workers === 1 ? "one process" : `${what.workers} processes`;
   box.append(make("p", {}, `${what.charge_points} charge points of ${what.scenario}${where}, ${clock(what.seconds)} from ${what.began}, ${processes}`));
+  if (what.statistics_since) box.append(make("p", {}, `The statistics were reset ${clock(what.statistics_since)} into it: nothing here is of before.`));
   for (const reason of verdict.invalid) box.append(make("p", {}, reason));
   return box;
 }
 
 function chart(title, options, lines, happened) {
-  if (!lines.length) return null;
+  if (!lines.length) return options.top ? make("article", { class: "card" }, make("h3", {}, title), make("p", { class: "dim" }, "nothing in this run")) : null;
   const canvas = make("canvas", { role: "img", "aria-label": title });
   const card = make("article", { class: "card" }, make("h3", {}, title), make("div", { class: "chart" }, canvas));
   drawn.push(() => show(timeChart(canvas, options), lines, happened));
@@ -63,27 +66,36 @@ for (const run of runs) run.lines = new Map(Object.entries(run.series));
 /** The actions that most Calls are of, in any run. */
 const counts = new Map();
 for (const row of runs.flatMap(run => run.statistics)) if (row.type === "OCPP") counts.set(row.name, (counts.get(row.name) ?? 0) + row.count);
+// The same colors in both, whatever either has.
+for (const name of [...counts.keys()].sort()) hueOf(name);
 const actions = [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name);
 
 /** A chart for which each run has lines: as high as the highest of them. */
 function compared(title, options, run, linesOf, happened) {
-  const top = runs.length > 1 ? runs.flatMap(linesOf).flatMap(line => line.points).reduce((most, [, y]) => (y > most ? y : most), 0) : undefined;
-  return chart(title, { ...options, until, top }, linesOf(run), happened);
+  if (runs.length === 1) return chart(title, { ...options, until }, linesOf(run), happened);
+  const highest = lines => lines.flatMap(line => line.points).reduce((most, [, y]) => (y > most ? y : most), 0);
+  const all = runs.flatMap(linesOf);
+  const top = options.isStacked ? Math.max(...runs.flatMap(each => (each.fleet_history ?? []).map(row => row.charge_points))) : highest(all.filter(line => !line.isRight));
+  return chart(title, { ...options, until, top: all.length ? top || 1 : 0, topRight: highest(all.filter(line => line.isRight)) }, linesOf(run), happened);
+}
+
+function generatorLines(history) {
+  if (!history.some(row => "loop_lag_p99_ms" in row)) return [];
+  return [
+    { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
+    { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
+  ];
 }
 
 function chartsOf(run) {
   const happened = (run.storms ?? []).map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` }));
   for (const event of run.events ?? []) happened.push({ at: event.at, label: event.what });
-  const history = run.fleet_history ?? [];
   const conditions = ["offline", "connecting", "booting", "online", "charging", "faulted", "off"];
   const cards = [
-    chart("The fleet by state", { isStacked: true, until }, conditionLines(conditions, history), happened),
+    compared("The fleet by state", { isStacked: true }, run, each => conditionLines(conditions, each.fleet_history ?? []), happened),
     compared("Messages per second", { unit: "/s" }, run, each => rateLines(each.lines, each.width, each.run.seconds), happened),
     ...actions.slice(0, MOST_ACTIONS).map(name => compared(`Latency of ${name}`, { unit: "ms" }, run, each => latencyLines(each.lines, name, each.width), happened)),
-    chart("Generators", { unit: "ms", right: "%", until }, history.some(row => "loop_lag_p99_ms" in row) ? [
-      { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
-      { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
-    ] : [], happened),
+    compared("Generators", { unit: "ms", right: "%" }, run, each => generatorLines(each.fleet_history ?? []), happened),
     ...(run.storms ?? []).map(storm => chart(`Recovery from ${storm.title}`, { percent: true, unit: "%", ticks: seconds => `${short(seconds)} s` }, storm.curve ? recoveryLines(storm) : [], [])),
   ];
   const part = make("div", {}, make("div", { class: "charts" }, ...cards.filter(Boolean)));
@@ -139,10 +151,11 @@ section("What happened", run => run.events?.length ? table([["at", each => clock
 
 section("The central system's ledger", run => {
   if (!run.ledger) return null;
-  const { sums, anomalies } = run.ledger;
+  const { sums, anomalies, anomalies_in_all: inAll, trouble } = run.ledger;
   const told = Object.entries(sums).filter(([, count]) => count);
   const part = make("div", {}, told.length ? pairs(Object.fromEntries(told)) : make("p", {}, "nothing"));
-  if (anomalies.length) part.append(make("h3", {}, "Anomalies in this run"), table([["at", each => each.at], ["kind", each => each.kind], ["charge point", each => each.identity], ["", each => each.detail]], anomalies));
+  if (trouble) part.prepend(make("p", { class: "no-sample" }, trouble));
+  if (anomalies.length) part.append(make("h3", {}, inAll > anomalies.length ? `The first ${anomalies.length} of ${inAll} anomalies in this run` : "Anomalies in this run"), table([["at", each => each.at], ["kind", each => each.kind], ["charge point", each => each.identity], ["", each => each.detail]], anomalies));
   return part;
 });
 
@@ -162,8 +175,9 @@ section("Load generators", run => {
 section("How to repeat it", run => {
   const part = make("div", {});
   if (run.run.command) part.append(make("pre", {}, run.run.command));
+  if (run.run.worker_command) part.append(make("p", {}, `and ${run.run.workers} workers:`), make("pre", {}, run.run.worker_command));
   part.append(make("p", { class: "dim" }, Object.entries(run.run.versions).map(([name, version]) => `${name} ${version}`).join(", ")));
-  part.append(make("details", {}, make("summary", {}, "All options"), pairs(run.run.options)));
+  part.append(make("details", {}, make("summary", {}, "All options"), exact(run.run.options)));
   return part;
 });
 

@@ -211,8 +211,10 @@ def _sum(counts: Iterable[Count]) -> dict[str, float]:
 
 
 def _worst(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the row with the most charge points away: no outage is to be lost."""
-    return max(rows, key=lambda row: sum(row[name] for name in _AWAY))
+    """Return the row with the most charge points away, and the worst of what else is told: no peak is to be lost."""
+    worst = max(rows, key=lambda row: sum(row[name] for name in _AWAY))
+    more = {name for row in rows for name in row} - NOBODY.keys() - {"at"}
+    return worst | {name: max(row[name] for row in rows if name in row) for name in more}
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -231,6 +231,11 @@ def _other_conditions(first: Mapping[str, Any], second: Mapping[str, Any]) -> li
         for name in ("scenario", "host", "charge_points", "workers")
         if first[name] != second[name]
     ]
+    lines += [
+        f"statistics reset {each['statistics_since']:.0f} s into the {which} run: what was before is not in it"
+        for each, which in ((first, "first"), (second, "second"))
+        if each.get("statistics_since")
+    ]
     before, after = first["options"], second["options"]
     return lines + [
         f"{name}: {before.get(name)} and {after.get(name)}"

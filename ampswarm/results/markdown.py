@@ -36,6 +36,8 @@ def to_markdown(report: Report) -> str:
     processes = "1 process" if run["workers"] == 1 else f"{run['workers']} processes"
     what = f"{run['charge_points']} charge points of {_text(run['scenario'])}{where}"
     lines += [f"{what}, {run['seconds']:.0f} s from {_text(run['began'])}, {processes}", ""]
+    if run.get("statistics_since"):
+        lines += [f"The statistics were reset {run['statistics_since']:.0f} s into it: nothing here is of before.", ""]
     if data["verdict"]["invalid"]:
         lines += [*(f"- {_text(each)}" for each in data["verdict"]["invalid"]), ""]
     slos = data["verdict"]["slos"]

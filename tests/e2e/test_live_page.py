@@ -98,6 +98,11 @@ class Scene:
         until(self.page.is_there)
         until(lambda: self.total()["charging"] == FLEET // 3)
 
+    def news(self) -> dict[str, Any]:
+        """Return what the live page is made of."""
+        news: dict[str, Any] = json.loads(self.page.get("/ampswarm/live.json"))
+        return news
+
     def total(self) -> dict[str, Any]:
         """Return the sum of the fleet, as `fleet.json` has it."""
         total: dict[str, Any] = json.loads(self.page.get("/ampswarm/fleet.json"))["total"]
@@ -277,6 +282,8 @@ def test_the_tab_in_locusts_own_page(browser: Browser, scene: Scene) -> None:
     assert [int(line["Charge points"]) for line in lines] == [FLEET // 2, FLEET // 2, FLEET]
     assert scene.page.request("POST", "/stats/reset")[0] == 200
     assert scene.total()["charge_points"] == FLEET
+    # What was before is gone, and the page says so.
+    assert "statistics reset" in [each["what"] for each in scene.news()["events"]]
 
 
 def test_percentiles_in_locusts_table_have_three_digits(browser: Browser, scene: Scene) -> None:
@@ -319,6 +326,23 @@ def test_the_tab_can_be_sorted_and_downloaded(browser: Browser, scene: Scene) ->
     commands = {cells[0]: cells[1] for cells in rows(browser, "table tbody tr")}
     assert commands == {one: f"{FLEET // 2}", two: f"{FLEET // 2}", "all": f"{FLEET}"}
     assert browser.run("return document.querySelector('table caption a').pathname") == f"{BASE}/ampswarm/fleet.csv"
+
+
+def test_a_chart_of_a_long_run_keeps_its_outages_and_peaks(browser: Browser, scene: Scene) -> None:
+    """Three seconds without an answer, and one with many, among twenty minutes: fewer points tell of both."""
+    browser.open(f"{scene.url}/ampswarm/live")
+    until(lambda: browser.run("return Chart.getChart('chart-rate').data.datasets.length") > 0)
+    drawn = browser.run("""
+        return import(`${location.pathname}/charts.js`).then(charts => {
+          const rate = at => at === 777 ? 900 : at >= 500 && at < 503 ? 0 : 100;
+          const rows = [...Array(1200).keys()].map(at => [at, rate(at), 0, 1, 1, 1]);
+          const lines = charts.rateLines(new Map([["OCPP/Heartbeat", rows]]), 1, 1200);
+          const chart = Chart.getChart("chart-rate");
+          charts.show(chart, lines);
+          return chart.data.datasets[0].data.map(point => point.y);
+        })""")
+    assert len(drawn) <= 600
+    assert (min(drawn), max(drawn)) == (0, 900)
 
 
 def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> None:
@@ -425,6 +449,38 @@ def test_behind_a_login_nothing_is_told_and_after_it_all_is(running: Browser, tm
         assert running.console() == []
 
 
+def test_a_test_after_another_in_the_same_process(tmp_path: Path) -> None:
+    """Its clock stands still when it ends; and it leaves the report of the one before as it is."""
+    port = free_port()
+    with CentralSystem(tmp_path / "cs.log", "--boot-interval", "1") as central_system:
+        options = (
+            *("--web-host", "127.0.0.1", "--web-port", str(port), "--host", central_system.url),
+            *("--operator-api", central_system.admin, "--report-json", f"{tmp_path / 'run.json'}"),
+        )
+        with Locust(tmp_path, *options, locustfile=STEADY_STATE):
+            page = LocustPage(port)
+            until(page.is_there)
+
+            def news() -> dict[str, Any]:
+                found: dict[str, Any] = json.loads(page.get("/ampswarm/live.json"))
+                return found
+
+            for name in ("run.json", "run-2.json"):
+                form = f"user_count=3&spawn_rate=3&host={central_system.url}".encode()
+                assert page.request("POST", "/swarm", form)[0] == 200
+                until(lambda: any(row["online"] == 3 for row in news()["fleet"]["rows"]))
+                assert page.request("POST", "/stop")[0] == 200
+                until(lambda name=name: (tmp_path / name).exists())  # type: ignore[misc]
+            over = news()["test"]["at"]
+            # Also between tests, the page says what is in force.
+            assert central_system.request("PUT", "/api/v1/chaos", {"boots": [{"status": "Pending"}]})[0] == 200
+            until(lambda: news()["chaos"] is not None)
+            assert news()["test"]["at"] == over
+    first, second = (json.loads((tmp_path / name).read_text())["run"] for name in ("run.json", "run-2.json"))
+    assert first["began"] < second["began"]
+    assert "--autostart" in second["command"]
+
+
 def test_a_password_for_the_ui_without_code(running: Browser, tmp_path: Path) -> None:
     """`AMPSWARM_UI_PASSWORD_FILE`: Locust's own login page, below a base path; without it, nobody gets anything."""
     (tmp_path / "password").write_text("open sesame\n")
@@ -447,11 +503,10 @@ def test_a_password_for_the_ui_without_code(running: Browser, tmp_path: Path) ->
         assert "authArgs" in page.get("/ampswarm/live.json")
         assert page.request("POST", "/swarm", b"user_count=1&spawn_rate=1")[0] == 200
         url = f"http://127.0.0.1:{port}{BASE}"
-        running.open(f"{url}/")
-        for password, seen in (("wrong", "the password is wrong"), ("open sesame", "Start new load test")):
+        running.open(f"{url}/ampswarm/live")
+        for password, seen in (("wrong", "the password is wrong"), ("open sesame", "Ampswarm live")):
             until(lambda: running.find_all("input[name=password]") != [])
             running.find("input[name=username]").type("anybody")
             running.find("input[name=password]").type(f"{password}{ENTER}")
             running.wait_for_text("body", seen)
-        running.open(f"{url}/ampswarm/live")
         running.wait_for_text("#test", "ready")
