@@ -151,7 +151,7 @@ TRACKED_BY_DEFAULT: Final = Constant(
 FILES_BY_DEFAULT: Final = Constant("fs.nr_open by default", 1_048_576, "files", _G, "the kernel")
 SYSTEM: Final = Constant("system of a host", 0.5, "GB", _E, "the kernel, Docker, and what else runs on every host")
 MASTER_CORES: Final = Constant("Locust master, cores", 1, "cores", _E, "adds up the workers' reports")
-MASTER_MEMORY: Final = Constant("Locust master, memory", 1, "GB", _E, "the limit in the stack of docs/how-to/swarm")
+MASTER_MEMORY: Final = Constant("Locust master, memory", 1, "GB", _E, "what workers report, for hours")
 
 # -- margins --------------------------------------------------------------------------------------
 
