@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def why_not() -> str:
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+
+
+def images(name: str) -> list[str]:
+    return docker("images", "--quiet", name).split()
 
 
 class Run:
@@ -109,6 +114,8 @@ class Stack:
         shutil.copytree(
             TEMPLATE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("secrets", "certificates", "stack.env")
         )
+        shutil.copy(ROOT / "locustfiles/charging.py", folder)
+        shutil.copy(ROOT / "locustfiles/fleets/city.toml", folder)
         self.environment = {
             **os.environ,
             "STACK": self.name, "IMAGE": image, "PROMETHEUS_IMAGE": "prom/prometheus", "GRAFANA": "0",
@@ -137,10 +144,6 @@ class Stack:
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "reports" / "report.json").read_text())
         return found
-
-
-def images(name: str) -> list[str]:
-    return docker("images", "--quiet", name).split()
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +269,31 @@ def test_people_come_in_by_tls_and_password(stack: Stack) -> None:
         path = "/api/v1/fleet" if name == "operator" else "/"
         assert (status(port, path=path), status(port, *credentials, path=path)) == (refused, "200"), name
     assert status("TLS_PORT", path="/ocpp/CP1") == "426"
+    if stack.environment["PROMETHEUS"] == "1":
+        # Each part answers Prometheus where it is asked.
+        expected_jobs = {"central-system": 2, "locust": 1, "proxy": 1, "prometheus": 1}
+        query = [
+            "exec",
+            stack.containers("prometheus")[0],
+            "promtool",
+            "query",
+            "instant",
+            "http://localhost:9090",
+            "up",
+        ]
+        while Counter(re.findall(r'job="([a-z-]+)"\} => 1 ', docker(*query))) != expected_jobs:
+            assert time.monotonic() < end
+            time.sleep(1)
+
+
+@pytest.mark.skipif(
+    not WHY_NOT and not (images("postgres:17") and images("redis:8")), reason="postgres:17 and redis:8 are not at hand"
+)
+def test_records_are_those_of_all_central_systems(stack: Stack, started: list[Run]) -> None:
+    """In PostgreSQL, with Redis between them; the report has the ledger of the run."""
+    run = Run(
+        stack, STORE="postgresql", RUN_TIME="20s", CHARGE_POINTS="100", LOCUSTFILE="charging.py", FLEET="city.toml"
+    )
+    started.append(run)
+    assert run.end() == 0, run.text[-3000:]
+    assert stack.report()["ledger"]["sums"]["anomalies"] == 0
