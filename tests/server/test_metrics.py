@@ -340,7 +340,8 @@ def documented() -> dict[str, tuple[str, tuple[str, ...], str]]:
 def test_the_page_lists_every_metric_and_no_other(server: CentralSystem) -> None:
     """Names, types, labels and help texts: what is written there is what a scrape shows."""
     families = {family.exposed_name: (family.kind.value, family.labels, family.help) for family in FAMILIES}
-    page = documented()
+    # What a run is asked for, and not the central system, is on the page as well.
+    page = {name: row for name, row in documented().items() if not name.startswith("ampswarm_")}
     assert families == {name: row for name, row in page.items() if name not in {BUILD_INFO, PYTHON_INFO}}
     shown = {
         family.name if family.type != "counter" else f"{family.name.removesuffix('_total')}_total": family
