@@ -268,7 +268,7 @@ def test_the_program_says_what_is_missing(tmp_path: Path) -> None:
 
     assert said("up") == (
         2,
-        "stack: certificates/ca.pem is not there: ./make-certificates --name proxy --name THIS.HOST",
+        "stack: certificates/ca.pem is not there: ../.venv/bin/python make-certificates --name proxy --name THIS.HOST",
     )
     (folder / "certificates").mkdir()
     for name in ("ca.pem", "proxy-bundle.pem"):
