@@ -24,7 +24,6 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from benchmarks.idle_fleet import ROOT, _wait_for_port, free_port
 from tests.browser import Browser
@@ -60,13 +59,8 @@ def share(process: int, seconds: float) -> float:
 
 def task_seconds(browser: Browser) -> float:
     """Return the CPU time of the page's main thread, in seconds."""
-    metrics = cdp(browser, "Performance.getMetrics")["metrics"]
+    metrics = browser.tell("Performance.getMetrics")["metrics"]
     return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
-
-
-def cdp(browser: Browser, command: str, **parameters: object) -> Any:  # noqa: ANN401  JSON of any shape
-    """Return what a command of Chromium's own protocol returns."""
-    return browser.command("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
 
 def frames(browser: Browser) -> list[float]:
@@ -77,8 +71,8 @@ def frames(browser: Browser) -> list[float]:
 
 def look(browser: Browser, page: str, master: int, seconds: float) -> dict[str, float]:
     """Open the page, and return what it costs."""
-    cdp(browser, "Page.addScriptToEvaluateOnNewDocument", source=WATCH)
-    cdp(browser, "Performance.enable")
+    browser.tell("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+    browser.tell("Performance.enable")
     browser.open(page)
     time.sleep(2 * EVERY)
     first = frames(browser)

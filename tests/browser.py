@@ -1,7 +1,4 @@
-"""A real browser for tests: Chromium without a window, driven by its own driver over W3C WebDriver.
-
-The protocol is JSON over HTTP, and a page needs a dozen of its commands: no library is needed for that.
-"""
+"""A real browser for tests: Chromium without a window, driven by Selenium."""
 
 from __future__ import annotations
 
@@ -9,20 +6,22 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from selenium.common.exceptions import NoAlertPresentException, WebDriverException
+from selenium.webdriver import ChromeOptions, Remote
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
 from tests.processes import TIMEOUT, free_port, until
 from tests.services import find
 
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""The key under which WebDriver tells an element's reference."""
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     # Only what the page asks for leaves the browser.
@@ -33,46 +32,34 @@ _FLAGS = (
 _FOLDERS = ("/usr/lib/chromium",)
 
 
-class WebDriverError(Exception):
-    """What the browser did not do."""
-
-
 class Element:
     """An element of the page."""
 
-    def __init__(self, browser: Browser, reference: str) -> None:
-        self._browser = browser
-        self._path = f"/element/{reference}"
-        self._reference = reference
-
-    @property
-    def argument(self) -> dict[str, str]:
+    def __init__(self, element: WebElement) -> None:
+        self.argument = element
         """As it is given to a script."""
-        return {_ELEMENT: self._reference}
 
     @property
     def text(self) -> str:
         """What is seen of it."""
-        text: str = self._browser.command("GET", f"{self._path}/text")
-        return text
+        return self.argument.text
 
     @property
     def value(self) -> str:
         """What a field holds."""
-        value: str = self._browser.command("GET", f"{self._path}/property/value")
-        return value
+        return str(self.argument.get_property("value"))
 
     def click(self) -> None:
         """Click in the middle of it, as a mouse does: what lies over it is an error."""
-        self._browser.command("POST", f"{self._path}/click", {})
+        self.argument.click()
 
     def type(self, text: str) -> None:
         """Type a text into it; the private characters of WebDriver are keys."""
-        self._browser.command("POST", f"{self._path}/value", {"text": text})
+        self.argument.send_keys(text)
 
     def clear(self) -> None:
         """Empty a field."""
-        self._browser.command("POST", f"{self._path}/clear", {})
+        self.argument.clear()
 
 
 class Browser:
@@ -91,7 +78,7 @@ class Browser:
         self._folder = tempfile.mkdtemp(prefix="ampswarm-browser-")
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._session = ""
+        self._session: Remote | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -115,29 +102,32 @@ class Browser:
             start_new_session=True,
             env={**os.environ, "HOME": self._folder, "XDG_CONFIG_HOME": self._folder, "XDG_CACHE_HOME": self._folder},
         )
-        until(self._is_ready)
-        options = {"binary": self._chromium, "args": [*self._flags, f"--user-data-dir={self._folder}/profile"]}
-        capabilities = {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        answer = self._request("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
-        self._session = f"/session/{answer['sessionId']}"
+        options = ChromeOptions()
+        options.binary_location = self._chromium
+        for flag in (*self._flags, f"--user-data-dir={self._folder}/profile"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        until(self._listens)
+        self._session = Remote(f"http://127.0.0.1:{self._port}", options=options)
 
-    def _is_ready(self) -> bool:
+    def _listens(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "chromedriver has ended"
-        try:
-            return bool(self._request("GET", "/status")["ready"])
-        except OSError:
-            return False
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), TIMEOUT):
+            return True
+        return False
+
+    @property
+    def session(self) -> Remote:
+        """Selenium's, for what is not here."""
+        assert self._session is not None
+        return self._session
 
     def close(self) -> None:
         """End it, and all that it has started."""
-        if self._session:
-            with suppress(WebDriverError, OSError):
-                self.command("DELETE", "")
+        if self._session is not None:
+            with suppress(WebDriverException, OSError):
+                self._session.quit()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -148,7 +138,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Go to a page."""
-        self.command("POST", "/url", {"url": url})
+        self.session.get(url)
 
     def find(self, selector: str) -> Element:
         """Return the first element that a CSS selector fits; wait for it if need be."""
@@ -160,8 +150,7 @@ class Browser:
 
     def find_all(self, selector: str) -> list[Element]:
         """Return all elements that a CSS selector fits now."""
-        found = self.command("POST", "/elements", {"using": "css selector", "value": selector})
-        return [Element(self, each[_ELEMENT]) for each in found]
+        return [Element(each) for each in self.session.find_elements(By.CSS_SELECTOR, selector)]
 
     def text(self, selector: str) -> str:
         """Return what is seen of the first element that a CSS selector fits; nothing while there is none."""
@@ -185,47 +174,34 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script returns."""
-        return self.command("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+        return self.session.execute_script(script, *arguments)
 
     # -- what it has noted ------------------------------------------------------------------------
 
     def console(self) -> list[str]:
         """Return what was written to the console since it was asked last, violations of the policy too."""
-        noted = self.command("POST", "/se/log", {"type": "browser"})
+        noted = self._log("browser")
         return [f"{each['level']}: {each['message']}" for each in noted]
 
     def requested(self) -> list[str]:
         """Return the URLs of all requests since it was asked last."""
-        noted = self.command("POST", "/se/log", {"type": "performance"})
+        noted = self._log("performance")
         events = [json.loads(each["message"])["message"] for each in noted]
         return [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
 
     def has_dialog(self) -> bool:
         """Return whether the page shows a dialog, such as that of `alert`."""
         try:
-            self.command("GET", "/alert/text")
-        except WebDriverError as error:
-            if "no such alert" in str(error):
-                return False
-            raise
+            _ = self.session.switch_to.alert.text
+        except NoAlertPresentException:
+            return False
         return True
 
-    # -- the protocol -----------------------------------------------------------------------------
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        # chromedriver has it, W3C's WebDriver has not; Selenium knows of it for a local Chrome only.
+        found: list[dict[str, Any]] = self.session.execute("getLog", {"type": kind})["value"]
+        return found
 
-    def command(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a command to the session; return its value."""
-        return self._request(method, self._session + path, body)
-
-    def _request(self, method: str, path: str, body: Any = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=TIMEOUT) as response:
-                return json.load(response)["value"]
-        except urllib.error.HTTPError as error:
-            with error:
-                said = json.load(error)["value"]
-            raise WebDriverError(f"{said['error']}: {said['message']}") from None
+    def tell(self, command: str, **parameters: Any) -> Any:
+        """Give a command of Chrome's own protocol (DevTools); return its result."""
+        return self.session.execute("executeCdpCommand", {"cmd": command, "params": parameters})["value"]

@@ -126,14 +126,13 @@ def test_it_prints_on_paper_as_it_is_seen(browser: Browser, tmp_path: Path) -> N
     before = browser.run(widths)
     assert outside(browser) == []
     browser.run("dispatchEvent(new Event('beforeprint'))")
-    media = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}}
     size = {"width": 700, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-    browser.command("POST", "/goog/cdp/execute", media)
-    browser.command("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+    browser.tell("Emulation.setEmulatedMedia", media="print")
+    browser.tell("Emulation.setDeviceMetricsOverride", **size)
     assert outside(browser) == []
     assert all(width < 350 for width in browser.run(widths))
-    browser.command("POST", "/goog/cdp/execute", {**media, "params": {"media": ""}})
-    browser.command("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+    browser.tell("Emulation.setEmulatedMedia", media="")
+    browser.tell("Emulation.clearDeviceMetricsOverride")
     browser.run("dispatchEvent(new Event('afterprint'))")
     until(lambda: browser.run(widths) == before)
     assert outside(browser) == []

@@ -347,7 +347,7 @@ def test_a_chart_of_a_long_run_keeps_its_outages_and_peaks(browser: Browser, sce
 
 def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> None:
     """Nothing is out of reach without a mouse, and nothing wider than a narrow screen."""
-    browser.command("POST", "/window/rect", {"width": 500, "height": 900})
+    browser.session.set_window_size(500, 900)
     browser.open(f"{scene.url}/ampswarm/live")
     browser.wait_for_text("#figure-all", f"{FLEET}")
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
@@ -359,7 +359,7 @@ def test_by_the_keyboard_and_on_a_telephone(browser: Browser, scene: Scene) -> N
     assert browser.run("return document.querySelectorAll('#fleet th')[1].getAttribute('aria-sort')") == "ascending"
     named = "each => each.ariaLabel ?? each.labels?.[0]?.innerText"
     assert all(browser.run(f"return [...document.querySelectorAll('canvas, input, select')].map({named})"))
-    browser.command("POST", "/window/rect", {"width": 1280, "height": 1000})
+    browser.session.set_window_size(1280, 1000)
 
 
 def test_nothing_moves_or_is_made_anew_while_it_updates(browser: Browser, scene: Scene) -> None:
@@ -384,8 +384,7 @@ def test_nothing_moves_or_is_made_anew_while_it_updates(browser: Browser, scene:
 def test_every_text_can_be_read_in_light_and_dark(browser: Browser, scene: Scene, scheme: str) -> None:
     """4.5 to 1 between each text and what is behind it (WCAG 2.2, 1.4.3)."""
     features = [{"name": "prefers-color-scheme", "value": scheme}]
-    media = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}
-    browser.command("POST", "/goog/cdp/execute", media)
+    browser.tell("Emulation.setEmulatedMedia", features=features)
     browser.open(f"{scene.url}/ampswarm/live")
     browser.wait_for_text("#fleet", "all")
     found = browser.run(
@@ -409,7 +408,7 @@ def test_every_text_can_be_read_in_light_and_dark(browser: Browser, scene: Scene
     assert [(round(ratio, 1), text) for ratio, text in found if ratio < 4.5] == []
     dark = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, dark.strip("rgb()").split(","))) < 200) == (scheme == "dark")
-    browser.command("POST", "/goog/cdp/execute", {**media, "params": {"features": []}})
+    browser.tell("Emulation.setEmulatedMedia", features=[])
 
 
 def test_other_sites_cannot_change_anything(scene: Scene) -> None:

@@ -425,7 +425,7 @@ def test_with_a_token_the_page_asks_for_it_and_keeps_it_for_its_tab(browser: Bro
         browser.wait_for_text("#about", "Model 22")
         browser.find("#quick button").click()
         browser.wait_for_text("#results", "Accepted")
-        browser.command("POST", "/refresh", {})
+        browser.session.refresh()
         browser.wait_for_text("#about", "Model 22")
         kept: list[Any] = browser.run("return [{...sessionStorage}, {...localStorage}, document.cookie]")
         assert kept == [{"token": TOKEN}, {}, ""]
