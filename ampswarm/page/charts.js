@@ -330,6 +330,15 @@ export function conditionLines(conditions, history) {
     .map(name => ({ label: name, points: rows.map(row => [row.at, row[name]]), hue: CONDITION_HUES[name], isFilled: true }));
 }
 
+/** How late the loops of the generators were, and what CPU they used; nothing where it is not told. */
+export function generatorLines(history) {
+  if (!history.some(row => "loop_lag_p99_ms" in row)) return [];
+  return [
+    { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
+    { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
+  ];
+}
+
 /** How many of those that a storm has hit are back, in percent. */
 export function recoveryLines(storm) {
   if (!storm || !storm.hit) return [];

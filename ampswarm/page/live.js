@@ -1,5 +1,5 @@
 // The live page: asks for what is new, keeps it, and draws a chart a frame.
-import { clock, conditionLines, latencyLines, rateLines, recolor, recoveryLines, short, show, timeChart } from "./charts.js";
+import { clock, conditionLines, generatorLines, latencyLines, rateLines, recolor, recoveryLines, short, show, timeChart } from "./charts.js";
 
 const EVERY = 2000;
 /** Milliseconds for an answer; a master that hangs gives none. */
@@ -193,10 +193,7 @@ const tasks = [
     put("recovery", state.recovery);
     show(charts.storm, recoveryLines(storm));
   },
-  () => show(charts.generators, [
-    { label: "highest loop lag p99, ms", points: state.history.map(row => [row.at, row.loop_lag_p99_ms]) },
-    { label: "highest CPU, % of a core", points: state.history.map(row => [row.at, row.cpu_percent]), isRight: true },
-  ], happened(), state.test.at),
+  () => show(charts.generators, generatorLines(state.history), happened(), state.test.at),
 ];
 
 /** One thing a frame: none of them takes the time of another. */

@@ -79,14 +79,6 @@ function compared(title, options, run, linesOf, happened) {
   return chart(title, { ...options, until, top: all.length ? top || 1 : 0, topRight: highest(all.filter(line => line.isRight)) }, linesOf(run), happened);
 }
 
-function generatorLines(history) {
-  if (!history.some(row => "loop_lag_p99_ms" in row)) return [];
-  return [
-    { label: "highest loop lag p99, ms", points: history.map(row => [row.at, row.loop_lag_p99_ms ?? 0]) },
-    { label: "highest CPU, % of a core", points: history.map(row => [row.at, row.cpu_percent ?? 0]), isRight: true },
-  ];
-}
-
 function chartsOf(run) {
   const happened = (run.storms ?? []).map((storm, index) => ({ at: storm.began, label: `storm ${index + 1}` }));
   for (const event of run.events ?? []) happened.push({ at: event.at, label: event.what });
